@@ -1,0 +1,41 @@
+//! A whole configuration, as every room's own settings.
+
+use std::time::Duration;
+
+use crate::policy::{Limits, ProtectionPolicy, Routes};
+use crate::session::Timeouts;
+use crate::telemetry::{AdminSettings, LogSettings};
+use crate::{backend, data, server, tls};
+
+/// What one `gateway.yaml` says. Checked: what can be known without opening a socket is right.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Listeners, at least one.
+    pub listeners: Vec<server::ListenerSettings>,
+    /// The gateway's identities.
+    pub tls: tls::Settings,
+    /// TLS policy.
+    pub protection: ProtectionPolicy,
+    /// Data connections with clients.
+    pub data: data::Settings,
+    /// Backends, at least one, each with a name of its own.
+    pub backends: Vec<backend::Settings>,
+    /// Routes; each names a backend that exists. Never empty: without `routes` one leads to the only backend.
+    pub routes: Routes,
+    /// How many sessions.
+    pub limits: Limits,
+    /// The longest command line in bytes.
+    pub command_length: usize,
+    /// The longest line of a backend's reply in bytes.
+    pub reply_length: usize,
+    /// Deadlines of sessions.
+    pub timeouts: Timeouts,
+    /// How long a drain waits for running transfers.
+    pub drain: Duration,
+    /// The admin pages; `None`: not served.
+    pub admin: Option<AdminSettings>,
+    /// The log.
+    pub log: LogSettings,
+    /// The text of the gateway's 220.
+    pub banner: String,
+}

@@ -1,0 +1,261 @@
+//! Cutting a stream of bytes into lines, with a bound.
+//!
+//! Invariants: at most `limit` bytes of an unfinished line are kept; how the bytes were cut into reads makes no
+//! difference to the lines; a flawed line is reported once, at its end, and the next line is whole again.
+
+use std::collections::VecDeque;
+
+use super::telnet::{Filtered, TelnetFilter};
+
+/// One line without its line end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The bytes between two line ends.
+    pub bytes: Vec<u8>,
+    /// A 0xFF of the line came as `IAC IAC`: whoever sends the line on doubles it again.
+    pub doubled_iac: bool,
+}
+
+/// Why a line cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Longer than the limit.
+    TooLong,
+    /// Holds a NUL byte (RFC 2640 §3.1 forbids it, and C programs behind would cut the line there).
+    Nul,
+    /// Holds a carriage return that is not before a line feed: a second line in disguise.
+    BareCr,
+}
+
+/// What the cutter found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// A whole line.
+    Line(Line),
+    /// A line that was thrown away, and why.
+    Flawed(Flaw),
+}
+
+/// Cuts lines at LF, taking a CR before it away (RFC 959 §5.3.1 asks for CRLF; old peers send LF alone).
+#[derive(Debug)]
+pub struct LineCutter {
+    limit: usize,
+    telnet: Option<TelnetFilter>,
+    partial: Vec<u8>,
+    doubled_iac: bool,
+    pending_cr: bool,
+    flaw: Option<Flaw>,
+    cuts: VecDeque<Cut>,
+    waiting_bytes: usize,
+}
+
+impl LineCutter {
+    /// A cutter for command lines: Telnet sequences are taken out, NUL and bare CR are flaws.
+    /// `limit` is the longest line in bytes, without its line end.
+    pub fn commands(limit: usize) -> Self {
+        Self::new(limit, Some(TelnetFilter::default()))
+    }
+
+    /// A cutter for reply lines. `limit` is the longest line in bytes, without its line end.
+    pub fn replies(limit: usize) -> Self {
+        Self::new(limit, None)
+    }
+
+    fn new(limit: usize, telnet: Option<TelnetFilter>) -> Self {
+        Self {
+            limit,
+            telnet,
+            partial: Vec::new(),
+            doubled_iac: false,
+            pending_cr: false,
+            flaw: None,
+            cuts: VecDeque::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    /// Takes bytes as they came from the peer.
+    pub fn push(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            let Some(telnet) = &mut self.telnet else {
+                self.push_text(byte);
+                continue;
+            };
+            match telnet.push(byte) {
+                Filtered::Nothing => {}
+                Filtered::Byte(byte) => self.push_text(byte),
+                Filtered::DoubledIac => {
+                    self.doubled_iac = true;
+                    self.push_text(0xFF);
+                }
+                Filtered::LoneIac(byte) => {
+                    self.push_text(0xFF);
+                    self.push_text(byte);
+                }
+            }
+        }
+    }
+
+    /// The next finished line, if there is one.
+    pub fn next_cut(&mut self) -> Option<Cut> {
+        let cut = self.cuts.pop_front()?;
+        if let Cut::Line(line) = &cut {
+            self.waiting_bytes -= line.bytes.len();
+        }
+        Some(cut)
+    }
+
+    /// Lines that are finished and not yet taken.
+    pub fn waiting(&self) -> usize {
+        self.cuts.len()
+    }
+
+    /// Bytes held: finished lines not yet taken, and the beginning of the next one.
+    pub fn held_bytes(&self) -> usize {
+        self.waiting_bytes + self.partial.len()
+    }
+
+    /// Throws away everything held and says how many bytes of lines that was. For plaintext that stood behind
+    /// `AUTH TLS` (RFC 4217 §4.2): it must never be run under the protection of the handshake that follows.
+    pub fn discard(&mut self) -> usize {
+        let held = self.held_bytes();
+        let telnet = self.telnet.map(|_| TelnetFilter::default());
+        *self = Self::new(self.limit, telnet);
+        held
+    }
+
+    fn push_text(&mut self, byte: u8) {
+        if byte == b'\n' {
+            self.pending_cr = false;
+            self.end_line();
+            return;
+        }
+        if std::mem::take(&mut self.pending_cr) {
+            self.bare_cr();
+        }
+        match byte {
+            b'\r' => self.pending_cr = true,
+            0 if self.telnet.is_some() => self.spoil(Flaw::Nul),
+            0 => self.keep(b'?'),
+            byte => self.keep(byte),
+        }
+    }
+
+    /// In a command a bare CR spoils the line. In a reply it is made harmless: the backend's message is worth having.
+    fn bare_cr(&mut self) {
+        if self.telnet.is_some() {
+            self.spoil(Flaw::BareCr);
+        } else {
+            self.keep(b'?');
+        }
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if self.flaw.is_some() {
+            return;
+        }
+        if self.partial.len() == self.limit {
+            self.spoil(Flaw::TooLong);
+            return;
+        }
+        self.partial.push(byte);
+    }
+
+    fn spoil(&mut self, flaw: Flaw) {
+        if self.flaw.is_none() {
+            self.flaw = Some(flaw);
+            self.partial = Vec::new();
+        }
+    }
+
+    fn end_line(&mut self) {
+        let doubled_iac = std::mem::take(&mut self.doubled_iac);
+        let bytes = std::mem::take(&mut self.partial);
+        let cut = match self.flaw.take() {
+            Some(flaw) => Cut::Flawed(flaw),
+            None => {
+                self.waiting_bytes += bytes.len();
+                Cut::Line(Line { bytes, doubled_iac })
+            }
+        };
+        self.cuts.push_back(cut);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut_all(cutter: &mut LineCutter) -> Vec<Cut> {
+        std::iter::from_fn(|| cutter.next_cut()).collect()
+    }
+
+    fn line(bytes: &[u8]) -> Cut {
+        Cut::Line(Line { bytes: bytes.to_vec(), doubled_iac: false })
+    }
+
+    #[test]
+    fn crlf_and_lf_end_lines_and_blanks_stay() {
+        let mut cutter = LineCutter::commands(100);
+        cutter.push(b"USER a \r\nPASS b\n\r\n");
+        assert_eq!(cut_all(&mut cutter), [line(b"USER a "), line(b"PASS b"), line(b"")]);
+    }
+
+    #[test]
+    fn flaws_are_reported_once_and_the_next_line_is_whole() {
+        let mut cutter = LineCutter::commands(5);
+        cutter.push(b"123456789\r\nA\0B\r\nA\rB\r\n12345\r\n");
+        assert_eq!(
+            cut_all(&mut cutter),
+            [Cut::Flawed(Flaw::TooLong), Cut::Flawed(Flaw::Nul), Cut::Flawed(Flaw::BareCr), line(b"12345")]
+        );
+    }
+
+    #[test]
+    fn an_endless_line_keeps_nothing() {
+        let mut cutter = LineCutter::commands(8);
+        for _ in 0..10_000 {
+            cutter.push(b"xxxxxxxx");
+            assert!(cutter.held_bytes() <= 8);
+        }
+    }
+
+    #[test]
+    fn a_reply_keeps_its_line_when_it_holds_nul_or_bare_cr() {
+        let mut cutter = LineCutter::replies(100);
+        cutter.push(b"200 a\0b\rc\r\n");
+        assert_eq!(cut_all(&mut cutter), [line(b"200 a?b?c")]);
+    }
+
+    #[test]
+    fn discarding_forgets_whole_and_half_lines() {
+        let mut cutter = LineCutter::commands(100);
+        cutter.push(b"USER evil\r\nPASS");
+        assert_eq!(cutter.discard(), 13);
+        assert_eq!(cutter.next_cut(), None);
+        cutter.push(b"NOOP\r\n");
+        assert_eq!(cutter.next_cut(), Some(line(b"NOOP")));
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_does_not_depend_on_how_bytes_arrive(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(255u8), any::<u8>()], 0..300),
+            at in proptest::collection::vec(0usize..300, 0..8),
+            commands in any::<bool>(),
+        ) {
+            let make = || if commands { LineCutter::commands(20) } else { LineCutter::replies(20) };
+            let mut whole = make();
+            whole.push(&bytes);
+            let mut pieces = make();
+            let mut at: Vec<usize> = at.into_iter().map(|at| at.min(bytes.len())).collect();
+            at.extend([0, bytes.len()]);
+            at.sort_unstable();
+            for pair in at.windows(2) {
+                pieces.push(&bytes[pair[0]..pair[1]]);
+            }
+            prop_assert_eq!(cut_all(&mut whole), cut_all(&mut pieces));
+        }
+    }
+}

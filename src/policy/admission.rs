@@ -1,0 +1,186 @@
+//! How many at once: places for sessions in all, per client address and per user.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::refusal::Refusal;
+
+/// How many sessions may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub sessions: usize,
+    /// From one client address.
+    pub sessions_per_address: usize,
+    /// Of one user, counted from login on.
+    pub sessions_per_user: usize,
+}
+
+/// Counts the places taken. Shared by all listeners.
+#[derive(Debug)]
+pub struct Admission {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    limits: Limits,
+    closed: bool,
+    sessions: usize,
+    addresses: HashMap<IpAddr, usize>,
+    users: HashMap<Vec<u8>, usize>,
+}
+
+/// A connection may start. The place is given back when the stamp is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+/// A user has one of his places. Given back when dropped.
+#[derive(Debug)]
+pub struct Seat {
+    admission: Arc<Admission>,
+    user: Vec<u8>,
+}
+
+impl Admission {
+    /// All places free.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        let counts = Counts { limits, closed: false, sessions: 0, addresses: HashMap::new(), users: HashMap::new() };
+        Arc::new(Self { counts: Mutex::new(counts) })
+    }
+
+    /// Takes a place for a connection from this address.
+    ///
+    /// # Errors
+    /// When the gateway drains, or there is no place in all or for this address.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
+        let mut counts = self.counts();
+        if counts.closed {
+            return Err(Refusal::Draining);
+        }
+        if counts.sessions >= counts.limits.sessions {
+            return Err(Refusal::TooManySessions);
+        }
+        let limit = counts.limits.sessions_per_address;
+        if !take(&mut counts.addresses, address, limit) {
+            return Err(Refusal::TooManySessionsFromAddress);
+        }
+        counts.sessions += 1;
+        Ok(Permit { admission: Arc::clone(self), address })
+    }
+
+    /// Takes a place for a user who has proven to be one. Before that, a stranger could shut a user out by naming him.
+    ///
+    /// # Errors
+    /// When the user has no place left.
+    pub fn seat(self: &Arc<Self>, user: &[u8]) -> Result<Seat, Refusal> {
+        let mut counts = self.counts();
+        let limit = counts.limits.sessions_per_user;
+        if !take(&mut counts.users, user.to_vec(), limit) {
+            return Err(Refusal::TooManySessionsOfUser);
+        }
+        Ok(Seat { admission: Arc::clone(self), user: user.to_vec() })
+    }
+
+    /// New limits, from now on. Places already taken stay taken.
+    pub fn set_limits(&self, limits: Limits) {
+        self.counts().limits = limits;
+    }
+
+    /// Admits nobody from now on.
+    pub fn close(&self) {
+        self.counts().closed = true;
+    }
+
+    /// Sessions that hold a place now.
+    pub fn sessions(&self) -> usize {
+        self.counts().sessions
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        // The counts are whole after every statement, so a poisoned lock is still good.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.admission.counts();
+        counts.sessions -= 1;
+        give_back(&mut counts.addresses, &self.address);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        give_back(&mut self.admission.counts().users, &self.user);
+    }
+}
+
+fn take<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K, limit: usize) -> bool {
+    if limit == 0 {
+        return false;
+    }
+    let count = counts.entry(key).or_default();
+    let free = *count < limit;
+    if free {
+        *count += 1;
+    }
+    free
+}
+
+fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+    fn admission(sessions: usize, per_address: usize, per_user: usize) -> Arc<Admission> {
+        Admission::new(Limits { sessions, sessions_per_address: per_address, sessions_per_user: per_user })
+    }
+
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let admission = admission(3, 2, 1);
+        let first = admission.admit(HERE).unwrap();
+        let _second = admission.admit(HERE).unwrap();
+        assert_eq!(admission.admit(HERE).unwrap_err(), Refusal::TooManySessionsFromAddress);
+        let _third = admission.admit(THERE).unwrap();
+        assert_eq!(admission.admit(THERE).unwrap_err(), Refusal::TooManySessions);
+        drop(first);
+        assert!(admission.admit(HERE).is_ok());
+        assert_eq!(admission.sessions(), 2);
+    }
+
+    #[test]
+    fn users_are_counted_apart_and_nothing_is_left_behind() {
+        let admission = admission(9, 9, 1);
+        let seat = admission.seat(b"anna").unwrap();
+        assert_eq!(admission.seat(b"anna").unwrap_err(), Refusal::TooManySessionsOfUser);
+        drop(admission.seat(b"berta").unwrap());
+        drop(seat);
+        assert!(admission.counts().users.is_empty());
+    }
+
+    #[test]
+    fn a_draining_gateway_admits_nobody() {
+        let admission = admission(9, 9, 9);
+        admission.close();
+        assert_eq!(admission.admit(HERE).unwrap_err(), Refusal::Draining);
+    }
+}

@@ -1,0 +1,167 @@
+//! Which commands reach the backend, and which are the gateway's own.
+
+use crate::ftp::{Command, Verb};
+
+use super::refusal::Refusal;
+
+/// What a transfer command moves, seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferKind {
+    /// RETR.
+    Download,
+    /// LIST, NLST, MLSD: a download that is not a file.
+    Listing,
+    /// STOR, APPE, STOU.
+    Upload,
+}
+
+/// Who deals with a command once the client is logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The gateway answers.
+    Own,
+    /// The gateway arranges a data connection on both legs.
+    Arrange,
+    /// The backend, and data moves.
+    Transfer(TransferKind),
+    /// The backend.
+    Forward,
+    /// Nobody: 502.
+    NotImplemented,
+}
+
+/// Says who deals with this verb after login. One exhaustive match: a new verb must be placed.
+pub fn disposition(verb: Verb) -> Disposition {
+    match verb {
+        Verb::Abor
+        | Verb::Auth
+        | Verb::Ccc
+        | Verb::Feat
+        | Verb::Help
+        | Verb::Host
+        | Verb::Clnt
+        | Verb::Noop
+        | Verb::Pbsz
+        | Verb::Prot
+        | Verb::Quit
+        | Verb::Rein
+        | Verb::Stat
+        | Verb::User => Disposition::Own,
+        Verb::Pasv | Verb::Epsv | Verb::Port | Verb::Eprt => Disposition::Arrange,
+        Verb::Retr => Disposition::Transfer(TransferKind::Download),
+        Verb::List | Verb::Nlst | Verb::Mlsd => Disposition::Transfer(TransferKind::Listing),
+        Verb::Stor | Verb::Appe | Verb::Stou => Disposition::Transfer(TransferKind::Upload),
+        // Server-to-server transfers (FXP), the long forms of RFC 1639, the other mechanisms of RFC 2228, and mounting.
+        Verb::Cpsv
+        | Verb::Sscn
+        | Verb::Lprt
+        | Verb::Lpsv
+        | Verb::Adat
+        | Verb::Conf
+        | Verb::Enc
+        | Verb::Mic
+        | Verb::Smnt => Disposition::NotImplemented,
+        Verb::Acct
+        | Verb::Allo
+        | Verb::Cdup
+        | Verb::Cwd
+        | Verb::Dele
+        | Verb::Lang
+        | Verb::Mdtm
+        | Verb::Mfmt
+        | Verb::Mkd
+        | Verb::Mlst
+        | Verb::Mode
+        | Verb::Opts
+        | Verb::Pass
+        | Verb::Pwd
+        | Verb::Rest
+        | Verb::Rmd
+        | Verb::Rnfr
+        | Verb::Rnto
+        | Verb::Site
+        | Verb::Size
+        | Verb::Stru
+        | Verb::Syst
+        | Verb::Type
+        | Verb::Xcup
+        | Verb::Xcwd
+        | Verb::Xmkd
+        | Verb::Xpwd
+        | Verb::Xrmd
+        | Verb::Other => Disposition::Forward,
+    }
+}
+
+/// A command that may reach the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared(Command);
+
+impl Cleared {
+    /// A command of the gateway's own making, such as the PASV it arranges its data connection with.
+    pub fn own(verb: Verb, argument: impl Into<Vec<u8>>) -> Self {
+        Self(Command::new(verb, argument))
+    }
+
+    /// A command of the gateway's own making, without an argument.
+    pub fn own_bare(verb: Verb) -> Self {
+        Self(Command::bare(verb))
+    }
+
+    /// The command.
+    pub fn command(&self) -> &Command {
+        &self.0
+    }
+}
+
+/// Checks a client's command before it goes to the backend.
+///
+/// # Errors
+/// When the verb is the gateway's own or nobody's, or asks for a way of transfer that cannot be relayed.
+pub fn clear(command: Command) -> Result<Cleared, Refusal> {
+    // STAT with a path is a listing on the control connection. STAT without one would show the backend's address.
+    let listing_stat = command.verb() == Verb::Stat && command.has_argument();
+    match disposition(command.verb()) {
+        Disposition::Forward | Disposition::Transfer(_) => {}
+        Disposition::Own if listing_stat => {}
+        Disposition::Own | Disposition::Arrange | Disposition::NotImplemented => return Err(Refusal::NotImplemented),
+    }
+    if command.verb() == Verb::Mode && !is_relayed_mode(command.argument()) {
+        return Err(Refusal::ModeUnsupported);
+    }
+    Ok(Cleared(command))
+}
+
+/// In block and compressed mode (RFC 959 §3.4) the end of a file is inside the data and the connection stays open:
+/// the gateway could not tell a whole transfer from a cut one.
+fn is_relayed_mode(argument: &[u8]) -> bool {
+    matches!(argument.trim_ascii(), b"S" | b"s" | b"Z" | b"z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateways_own_commands_never_reach_the_backend() {
+        for verb in [Verb::Auth, Verb::Pbsz, Verb::Prot, Verb::Ccc, Verb::Feat, Verb::Host, Verb::Rein] {
+            assert_eq!(clear(Command::new(verb, "x")), Err(Refusal::NotImplemented), "{verb:?}");
+        }
+        for verb in [Verb::Pasv, Verb::Epsv, Verb::Port, Verb::Eprt, Verb::Cpsv, Verb::Sscn] {
+            assert_eq!(clear(Command::bare(verb)), Err(Refusal::NotImplemented), "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn stat_of_a_path_passes_and_stat_alone_does_not() {
+        assert!(clear(Command::new(Verb::Stat, "/pub")).is_ok());
+        assert!(clear(Command::bare(Verb::Stat)).is_err());
+    }
+
+    #[test]
+    fn only_modes_whose_end_the_gateway_can_see() {
+        assert!(clear(Command::new(Verb::Mode, "S")).is_ok());
+        assert!(clear(Command::new(Verb::Mode, "z")).is_ok());
+        assert_eq!(clear(Command::new(Verb::Mode, "B")), Err(Refusal::ModeUnsupported));
+    }
+}

@@ -1,0 +1,26 @@
+//! May it? Every "no" of the gateway is decided here.
+//!
+//! Invariants: no socket, no clock (time is an argument), no configuration file. Three stamps can be made only here
+//! and are asked for by the code that acts: [`Permit`] (a connection may start), [`Cleared`] (a command may reach the
+//! backend), [`Claim`] (a peer may have this data connection). An unchecked path does not compile.
+//!
+//! Not in this room: what a failure is called ([`crate::event`]), how a refusal is sent (`session`).
+
+mod admission;
+mod commands;
+mod data_peer;
+mod host;
+mod protection;
+mod refusal;
+mod route;
+
+pub use admission::{Admission, Limits, Permit, Seat};
+pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
+pub use data_peer::{Claim, canonical, claim_active, claim_passive};
+pub use host::HostNames;
+pub use protection::{
+    ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
+    TruncatedUploads,
+};
+pub use refusal::Refusal;
+pub use route::{Glob, Route, Routes, Traveller};

@@ -1,0 +1,121 @@
+//! Every refusal of the gateway, in one closed set.
+
+use crate::ftp::Reply;
+
+macro_rules! refusals {
+    ($($variant:ident $label:literal $code:literal $text:literal),+ $(,)?) => {
+        /// Policy said no. Each refusal has one label, which stands in the reply's text, in the log line and in the
+        /// metric, so that a user's complaint, a log line and a graph can be laid side by side.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Refusal {
+            $(#[doc = $text] $variant,)+
+        }
+
+        impl Refusal {
+            /// Every refusal.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name in logs and metrics.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+
+            fn code(self) -> u16 {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// What it means, in words for the person at the other end.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+refusals! {
+    TooManySessions "too_many_sessions" 421 "Too many sessions, try again later",
+    TooManySessionsFromAddress "too_many_sessions_from_address" 421 "Too many sessions from your address",
+    TooManySessionsOfUser "too_many_sessions_of_user" 421 "Too many sessions of this user",
+    TooManyLoginAttempts "too_many_login_attempts" 421 "Too many login attempts",
+    Draining "draining" 421 "The gateway is about to stop and takes no new sessions",
+    HttpVerb "http_verb" 421 "This is not an HTTP server",
+    ForeignProtocol "foreign_protocol" 421 "The TLS client asked for another protocol than ftp (ALPN)",
+
+    LineTooLong "line_too_long" 500 "The command line is too long",
+    LineWithNul "line_with_nul" 501 "A command must not hold a NUL byte",
+    LineWithBareCr "line_with_bare_cr" 501 "A command must not hold a carriage return",
+    NotACommand "not_a_command" 500 "A command begins with a verb of letters",
+    NotImplemented "not_implemented" 502 "This command is not available here",
+    Syntax "syntax" 501 "The argument is missing or wrong",
+    CommandPipelineFull "command_pipeline_full" 421 "Too many commands sent ahead during a transfer",
+
+    TlsRequired "tls_required" 530 "TLS is required first: send AUTH TLS",
+    NotLoggedIn "not_logged_in" 530 "Log in with USER and PASS first",
+    UserFirst "user_first" 503 "Send USER first",
+    LoginIncorrect "login_incorrect" 530 "Login incorrect",
+
+    AlreadySecured "already_secured" 503 "The control connection is under TLS already",
+    UnknownMechanism "unknown_mechanism" 504 "Unknown security mechanism: use AUTH TLS",
+    PbszFirst "pbsz_first" 503 "Send PBSZ 0 first",
+    SecureFirst "secure_first" 503 "Secure the control connection with AUTH TLS first",
+    UnknownProtection "unknown_protection" 504 "Unknown protection level: use PROT P",
+    UnsupportedProtection "unsupported_protection" 536 "Only PROT P and PROT C exist under TLS",
+    ClearDataRefused "clear_data_refused" 534 "Data connections must be protected: use PROT P",
+    ClearControlRefused "clear_control_refused" 534 "The control connection stays under TLS",
+    DataProtectionRequired "data_protection_required" 521 "Data connections must be protected: send PROT P",
+
+    HostAfterLogin "host_after_login" 503 "HOST comes before USER",
+    HostSyntax "host_syntax" 501 "HOST takes a name or an address, without a port",
+    HostUnknown "host_unknown" 504 "No such host here",
+    HostDiffersFromSni "host_differs_from_sni" 504 "HOST must name the host that TLS named (SNI)",
+
+    ModeUnsupported "mode_unsupported" 504 "Only MODE S and MODE Z are relayed",
+    EpsvAllInEffect "epsv_all_in_effect" 503 "After EPSV ALL only EPSV may arrange a data connection",
+    PasvOnIpv6 "pasv_on_ipv6" 425 "PASV knows only IPv4 and this is IPv6: use EPSV",
+    UnknownNetworkProtocol "unknown_network_protocol" 522 "Network protocol not supported, use (1,2)",
+    OtherNetworkProtocol "other_network_protocol" 522 "Network protocol differs from the control connection's",
+    ActiveDisabled "active_disabled" 502 "Active mode is switched off here: use EPSV or PASV",
+    ForeignAddress "foreign_address" 504 "A data connection goes only to the address the session came from",
+    PrivilegedPort "privileged_port" 504 "A data connection goes only to a port from 1024 on",
+    PassivePortsExhausted "passive_ports_exhausted" 425 "No passive port is free for your address: close a transfer and try again",
+    AdvertiseUnavailable "advertise_unavailable" 425 "The gateway does not know its IPv4 address for you: use EPSV",
+    NoDataConnection "no_data_connection" 425 "Arrange a data connection first: EPSV, PASV, EPRT or PORT",
+}
+
+impl Refusal {
+    /// What the client hears: the text and, in brackets, the label. [`Self::LoginIncorrect`] has no label: a user
+    /// without a route must look like a wrong password.
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::LoginIncorrect => Reply::new(self.code(), format!("{}.", self.text())),
+            _ => Reply::new(self.code(), format!("{} [{}].", self.text(), self.label())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn labels_are_unique_and_fit_for_prometheus() {
+        let labels: HashSet<_> = Refusal::ALL.iter().map(|refusal| refusal.label()).collect();
+        assert_eq!(labels.len(), Refusal::ALL.len());
+        assert!(
+            labels.iter().all(|label| label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'))
+        );
+    }
+
+    #[test]
+    fn every_reply_is_negative_and_names_its_reason() {
+        for refusal in Refusal::ALL {
+            let reply = refusal.reply();
+            assert!(reply.code().is_negative());
+            let text = String::from_utf8_lossy(reply.text()).into_owned();
+            assert_eq!(text.contains(refusal.label()), *refusal != Refusal::LoginIncorrect, "{text}");
+        }
+    }
+}

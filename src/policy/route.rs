@@ -1,0 +1,165 @@
+//! Which backend a user is sent to. The first route that matches wins.
+
+use std::net::IpAddr;
+
+use globset::GlobBuilder;
+use ipnet::IpNet;
+
+/// A pattern with `*`, `?` and `[…]`, matched against a whole name.
+#[derive(Debug, Clone)]
+pub struct Glob {
+    pattern: String,
+    matcher: globset::GlobMatcher,
+}
+
+impl Glob {
+    /// Compiles a pattern for user names, where case matters.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with it.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        Self::build(pattern, false)
+    }
+
+    /// Compiles a pattern for host names, where case does not matter.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with it.
+    pub fn host(pattern: &str) -> Result<Self, String> {
+        Self::build(pattern, true)
+    }
+
+    fn build(pattern: &str, case_insensitive: bool) -> Result<Self, String> {
+        // A name is no path: `*` matches slashes too.
+        let glob = GlobBuilder::new(pattern)
+            .literal_separator(false)
+            .case_insensitive(case_insensitive)
+            .build()
+            .map_err(|error| error.kind().to_string())?;
+        Ok(Self { pattern: pattern.to_owned(), matcher: glob.compile_matcher() })
+    }
+
+    /// The pattern as it was written.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Whether the whole name matches. Names that are not UTF-8 match byte for byte.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        self.matcher.is_match(std::ffi::OsStr::from_bytes(name))
+    }
+}
+
+/// One rule; every condition that is there must hold, and within a condition any entry.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// User names.
+    pub user: Option<Vec<Glob>>,
+    /// The name in TLS's SNI or in HOST.
+    pub host: Option<Vec<Glob>>,
+    /// Networks of clients.
+    pub clients: Option<Vec<IpNet>>,
+    /// A listener's name.
+    pub listener: Option<String>,
+    /// The backend's name.
+    pub backend: String,
+}
+
+/// Who wants to be sent somewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Traveller<'a> {
+    /// The argument of USER.
+    pub user: &'a [u8],
+    /// SNI, or HOST where there was none.
+    pub host: Option<&'a str>,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The listener's name.
+    pub listener: &'a str,
+}
+
+/// All routes in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Routes {
+    routes: Vec<Route>,
+}
+
+impl Routes {
+    /// Takes the routes in the order they are tried.
+    pub fn new(routes: Vec<Route>) -> Self {
+        Self { routes }
+    }
+
+    /// The backend for this traveller; none means: it shall look like a wrong password.
+    pub fn choose(&self, traveller: &Traveller<'_>) -> Option<&str> {
+        self.routes.iter().find(|route| route.matches(traveller)).map(|route| route.backend.as_str())
+    }
+
+    /// Whether users can have different fates, so that replies during login must not tell which.
+    pub fn tell_users_apart(&self) -> bool {
+        self.routes.iter().any(|route| route.user.is_some())
+    }
+
+    /// The host patterns of all routes.
+    pub fn hosts(&self) -> impl Iterator<Item = &Glob> {
+        self.routes.iter().flat_map(|route| route.host.iter().flatten())
+    }
+
+    /// The backend of the last route without conditions on the user, for what is asked before USER (FEAT).
+    pub fn default_backend(&self) -> Option<&str> {
+        self.routes.iter().rev().find(|route| route.user.is_none()).or(self.routes.last()).map(|route| &*route.backend)
+    }
+}
+
+impl Route {
+    fn matches(&self, traveller: &Traveller<'_>) -> bool {
+        let user = self.user.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(traveller.user)));
+        let host = self.host.as_ref().is_none_or(|globs| {
+            traveller.host.is_some_and(|host| globs.iter().any(|glob| glob.matches(host.as_bytes())))
+        });
+        let client = traveller.client.to_canonical();
+        let client = self.clients.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&client)));
+        let listener = self.listener.as_ref().is_none_or(|name| name == traveller.listener);
+        user && host && client && listener
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(backend: &str) -> Route {
+        Route { user: None, host: None, clients: None, listener: None, backend: backend.into() }
+    }
+
+    fn traveller<'a>(user: &'a str, host: Option<&'a str>, client: &str, listener: &'a str) -> Traveller<'a> {
+        Traveller { user: user.as_bytes(), host, client: client.parse().unwrap(), listener }
+    }
+
+    #[test]
+    fn the_first_route_whose_conditions_all_hold_wins() {
+        let routes = Routes::new(vec![
+            Route { user: Some(vec![Glob::new("acme-*").unwrap()]), ..route("acme") },
+            Route {
+                host: Some(vec![Glob::host("ftp.beta.example").unwrap()]),
+                clients: Some(vec!["198.51.100.0/24".parse().unwrap()]),
+                listener: Some("public".into()),
+                ..route("beta")
+            },
+            Route { clients: Some(vec!["10.0.0.0/8".parse().unwrap()]), ..route("inside") },
+        ]);
+        let choose = |user, host, client, listener| routes.choose(&traveller(user, host, client, listener));
+        assert_eq!(choose("acme-1", None, "192.0.2.1", "x"), Some("acme"));
+        assert_eq!(choose("Acme-1", None, "192.0.2.1", "x"), None);
+        assert_eq!(choose("u", Some("FTP.beta.example"), "198.51.100.9", "public"), Some("beta"));
+        assert_eq!(choose("u", Some("ftp.beta.example"), "198.51.100.9", "other"), None);
+        assert_eq!(choose("u", None, "::ffff:10.1.2.3", "other"), Some("inside"));
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_match_byte_for_byte() {
+        assert!(Glob::new("m*").unwrap().matches(b"m\xfcller/x"));
+        assert!(Glob::new("a[").is_err());
+    }
+}

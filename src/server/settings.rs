@@ -1,0 +1,24 @@
+//! What the server room must be told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// Where it listens; `[::]` is dual-stack.
+    pub address: SocketAddr,
+    /// When TLS begins.
+    pub tls: TlsMode,
+    /// Its name in logs, metrics and routes.
+    pub name: Arc<str>,
+}
+
+/// When TLS begins on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// With AUTH TLS (RFC 4217).
+    Explicit,
+    /// With the first byte (the old draft, port 990).
+    Implicit,
+}

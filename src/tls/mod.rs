@@ -1,0 +1,3 @@
+//! (being built)
+mod settings;
+pub use settings::{CertificateFiles, MinimumVersion, Settings, Verification};
