@@ -48,11 +48,7 @@ impl BackendError {
 
 impl From<HandshakeFailure> for BackendError {
     fn from(error: HandshakeFailure) -> Self {
-        Self {
-            failure: BackendFailure::TlsFailed,
-            detail: error.detail.clone(),
-            handshake: Some(Box::new(error)),
-        }
+        Self { failure: BackendFailure::TlsFailed, detail: error.detail.clone(), handshake: Some(Box::new(error)) }
     }
 }
 

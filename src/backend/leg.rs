@@ -22,7 +22,7 @@ pub struct BackLeg {
     backend: Arc<Backend>,
     wire: Wire,
     replies: ReplyCutter,
-    tls: Option<BackTls>,
+    tls: Option<Arc<BackTls>>,
     peer: SocketAddr,
     local: IpAddr,
 }
@@ -59,7 +59,14 @@ impl BackLeg {
         // Both were there a moment ago; if they are gone now, so is the connection, and the next read says so.
         let peer = tcp.peer_addr().unwrap_or(unknown);
         let local = tcp.local_addr().unwrap_or(unknown).ip();
-        Self { backend, wire: Wire::new(stream), replies: ReplyCutter::new(reply_length), tls, peer, local }
+        Self {
+            backend,
+            wire: Wire::new(stream),
+            replies: ReplyCutter::new(reply_length),
+            tls: tls.map(Arc::new),
+            peer,
+            local,
+        }
     }
 
     /// The backend.
@@ -78,7 +85,7 @@ impl BackLeg {
     }
 
     /// TLS of this leg, for its data connections.
-    pub fn tls(&self) -> Option<&BackTls> {
+    pub fn tls(&self) -> Option<&Arc<BackTls>> {
         self.tls.as_ref()
     }
 
@@ -163,9 +170,7 @@ impl BackLeg {
 
     fn next_line(&mut self) -> Result<Option<ReplyLine>, BackendError> {
         self.replies.next_line().map_err(|flaw| match flaw {
-            ReplyFlaw::NotAReply | ReplyFlaw::TooLong => {
-                BackendError::new(BackendFailure::Nonsense, flaw.to_string())
-            }
+            ReplyFlaw::NotAReply | ReplyFlaw::TooLong => BackendError::new(BackendFailure::Nonsense, flaw.to_string()),
         })
     }
 }

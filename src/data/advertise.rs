@@ -44,8 +44,10 @@ impl Advertise {
     /// When the client dialled an IPv6 address and no rule names an IPv4 one, or a name has no IPv4 address.
     pub async fn address(&self, client: IpAddr, local: IpAddr) -> Result<Ipv4Addr, Refusal> {
         let client = canonical(client);
-        let rule =
-            self.rules.iter().find(|rule| rule.clients.is_empty() || rule.clients.iter().any(|net| net.contains(&client)));
+        let rule = self
+            .rules
+            .iter()
+            .find(|rule| rule.clients.is_empty() || rule.clients.iter().any(|net| net.contains(&client)));
         match rule.map(|rule| &rule.address) {
             Some(Advertised::Address(address)) => Ok(*address),
             Some(Advertised::Name(name)) => self.look_up(name).await,

@@ -62,6 +62,8 @@ pub struct PumpReport {
 /// Moves bytes from the backend to the client until the backend ends or something breaks. `moved` hears each block.
 pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, observer } = pump;
+    // Under TLS a missing close_notify tells the client of a cut; in clear only a reset does.
+    front.socket().reset_on_close(!front.is_private());
     let mut block = vec![0; BLOCK];
     let end = loop {
         let read = match timeout(stall, back.read_block(&mut block)).await {
@@ -84,6 +86,8 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
 /// too: its TLS tickets come there (without them the next data connection could not resume), and its early close.
 pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, observer } = pump;
+    // Until it is finished properly, however this ends, the backend must not take it for a whole file.
+    back.socket().reset_on_close(true);
     let mut block = vec![0; BLOCK];
     let mut chatter = [0; 1024];
     let mut heard = 0;

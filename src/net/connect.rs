@@ -25,8 +25,7 @@ pub enum ConnectError {
 /// # Errors
 /// When the peer refuses, cannot be reached, or does not answer in time.
 pub async fn connect(peer: SocketAddr, deadline: Duration) -> Result<TcpStream, ConnectError> {
-    let stream =
-        timeout(deadline, TcpStream::connect(peer)).await.map_err(|_| ConnectError::Timeout(deadline))??;
+    let stream = timeout(deadline, TcpStream::connect(peer)).await.map_err(|_| ConnectError::Timeout(deadline))??;
     tune(&stream);
     Ok(stream)
 }

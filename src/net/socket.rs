@@ -73,9 +73,11 @@ impl Socket {
         &self.tcp
     }
 
-    /// Closing will reset the connection instead of ending it: the peer sees that something broke.
-    pub fn reset_on_close(&self) {
-        if let Err(error) = SockRef::from(&self.tcp).set_linger(Some(std::time::Duration::ZERO)) {
+    /// Whether closing resets the connection instead of ending it, so that the peer sees that something broke. It holds
+    /// for every way of closing, the end of the process included.
+    pub fn reset_on_close(&self, reset: bool) {
+        let linger = reset.then_some(std::time::Duration::ZERO);
+        if let Err(error) = SockRef::from(&self.tcp).set_linger(linger) {
             tracing::debug!(%error, "a connection could not be marked for reset");
         }
     }

@@ -5,7 +5,14 @@
 //! value that says by whom, during what and why. Not in this room: sockets that listen (`server`).
 
 mod answers;
-mod dialogue;
+pub mod dialogue;
+mod front;
+mod greet;
+mod login;
+mod pair;
+mod run;
+mod serve;
 mod settings;
 
+pub use run::{Course, Newcomer, Surroundings, run};
 pub use settings::{Settings, Timeouts};

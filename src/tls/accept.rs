@@ -163,7 +163,8 @@ impl SessionTls {
         let mut config = ServerConfig::clone(&self.base);
         config.ticketer = Arc::clone(&self.tickets) as Arc<dyn rustls::server::ProducesTickets>;
         config.session_storage = Arc::clone(&self.tickets) as Arc<dyn rustls::server::StoresServerSessions>;
-        config.send_tls13_tickets = if rustls::server::ProducesTickets::enabled(&*self.tickets) { tickets() } else { 0 };
+        config.send_tls13_tickets =
+            if rustls::server::ProducesTickets::enabled(&*self.tickets) { tickets() } else { 0 };
         let stream = start.into_stream(Arc::new(config)).await?;
         Ok((stream, sni))
     }

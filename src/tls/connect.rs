@@ -54,7 +54,9 @@ pub enum ConnectorError {
         reason: String,
     },
     /// The system has no roots.
-    #[error("the system's certificate authorities cannot be read ({0}); install ca-certificates or set verify.authorities")]
+    #[error(
+        "the system's certificate authorities cannot be read ({0}); install ca-certificates or set verify.authorities"
+    )]
     SystemRoots(String),
     /// The TLS library refused.
     #[error(transparent)]

@@ -67,7 +67,9 @@ pub enum IdentityError {
         reason: String,
     },
     /// A self-signed identity cannot be made or kept.
-    #[error("a self-signed certificate cannot be made in {path}: {reason}. Set tls.certificates, or state_dir to a folder the gateway may write")]
+    #[error(
+        "a self-signed certificate cannot be made in {path}: {reason}. Set tls.certificates, or state_dir to a folder the gateway may write"
+    )]
     SelfSigned {
         /// The folder.
         path: PathBuf,

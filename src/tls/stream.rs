@@ -84,12 +84,29 @@ impl Stream {
     /// # Errors
     /// When the peer is gone already.
     pub async fn finish(&mut self) -> io::Result<()> {
+        self.socket().reset_on_close(false);
         self.shutdown().await
+    }
+
+    /// Ends TLS and keeps the connection (CCC, RFC 4217 §12.3; REIN, §13): `close_notify` both ways, then plain. Plain
+    /// bytes that follow the peer's `close_notify` are not lost, see [`Socket`].
+    ///
+    /// # Errors
+    /// When the peer is gone, or sends data instead of `close_notify`.
+    pub async fn end_tls(self) -> io::Result<Self> {
+        let Self::Server(mut stream) = self else { return Err(io::Error::other("no TLS to end")) };
+        stream.get_mut().1.send_close_notify();
+        stream.flush().await?;
+        let mut byte = [0; 1];
+        if stream.read(&mut byte).await? > 0 {
+            return Err(io::Error::other("the client went on under TLS"));
+        }
+        Ok(Self::Plain(stream.into_inner().0.plain_again()))
     }
 
     /// Closes so that the peer sees a break: a reset.
     pub fn reset(self) {
-        self.socket().reset_on_close();
+        self.socket().reset_on_close(true);
     }
 
     /// Ends this side without `close_notify`: FIN under TLS, which a TLS peer sees as a truncation; a reset on a plain

@@ -98,9 +98,7 @@ impl Dialogue {
             return;
         };
         let (mode, command) = match endpoint.ip().to_canonical() {
-            IpAddr::V4(address) => {
-                (DataMode::Port, Cleared::own(Verb::Port, write_port(address, endpoint.port())))
-            }
+            IpAddr::V4(address) => (DataMode::Port, Cleared::own(Verb::Port, write_port(address, endpoint.port()))),
             IpAddr::V6(_) => (DataMode::Eprt, Cleared::own(Verb::Eprt, write_eprt(endpoint))),
         };
         arranging.stage = Stage::Asked(mode, Vec::new());

@@ -343,6 +343,12 @@ impl Dialogue {
         self.run_queue(steps);
     }
 
+    /// The gateway stops: a running transfer is cut on both legs. The session is over.
+    pub fn stop(&mut self, steps: &mut Vec<Step>) {
+        self.break_transfer(TransferResult::Stopped, steps);
+        self.phase = Phase::Over;
+    }
+
     fn command(&mut self, command: Command, steps: &mut Vec<Step>) {
         if let Phase::Transfer(_) = self.phase {
             match command.verb() {

@@ -107,7 +107,8 @@ impl Dialogue {
         match self.protection.prot(command.argument(), &self.premises.policy) {
             Ok(protection) => {
                 // A handshake that has begun cannot be taken back.
-                let begun = self.arranged.is_some_and(|arranged| matches!(arranged.front, Front::Securing | Front::Ready));
+                let begun =
+                    self.arranged.is_some_and(|arranged| matches!(arranged.front, Front::Securing | Front::Ready));
                 if protection != before && begun {
                     self.drop_arrangement(steps);
                 }

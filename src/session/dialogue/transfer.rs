@@ -109,13 +109,18 @@ impl Dialogue {
             steps.push(Step::ClientReads);
         }
         steps.push(Step::OpenBack(back_mode));
+        // A backend that connects itself does so when it has the command.
+        let backend_connects = matches!(back_mode, DataMode::Port | DataMode::Eprt);
+        if backend_connects {
+            steps.push(Step::Forward(cleared.clone()));
+        }
         self.phase = Phase::Transfer(Box::new(Transfer {
             kind,
             protection,
             front_mode,
             front,
             back: Back::Opening,
-            forwarded: false,
+            forwarded: backend_connects,
             cleared,
             started: false,
             pump: PumpState::Waiting,
@@ -163,8 +168,10 @@ impl Dialogue {
         match news {
             BackNews::Opened => {
                 transfer.back = Back::Open;
-                transfer.forwarded = true;
-                steps.push(Step::Forward(transfer.cleared.clone()));
+                if !transfer.forwarded {
+                    transfer.forwarded = true;
+                    steps.push(Step::Forward(transfer.cleared.clone()));
+                }
             }
             BackNews::Secured => transfer.back = Back::Ready,
             BackNews::Failed(_) => self.fail(TransferResult::BackendDataFailed, None, steps),
@@ -215,20 +222,12 @@ impl Dialogue {
         }
     }
 
-    /// The backend has begun: its data connection is secured now and not before (it may have refused), the client's is
-    /// connected in active mode.
+    /// The backend has begun: its data connection may be secured now and not before (it could have refused), and the
+    /// client's is connected in active mode.
     fn start(&mut self, steps: &mut Vec<Step>) {
-        let back = self.premises.back;
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         transfer.started = true;
         steps.push(Step::TransferStarted(transfer.kind));
-        match back {
-            Protection::Private => {
-                transfer.back = Back::Securing;
-                steps.push(Step::SecureBack);
-            }
-            Protection::Clear => transfer.back = Back::Ready,
-        }
         if matches!(transfer.front_mode, DataMode::Port | DataMode::Eprt) {
             steps.push(Step::OpenFront);
         }
@@ -237,6 +236,7 @@ impl Dialogue {
 
     /// Begins what has become possible, and ends what has become impossible.
     pub(super) fn advance(&mut self, steps: &mut Vec<Step>) {
+        let back = self.premises.back;
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         if transfer.front == Front::Arrived && transfer.protection == Protection::Clear {
             transfer.front = Front::Ready;
@@ -247,6 +247,15 @@ impl Dialogue {
         if let Front::Failed(result, detail) = transfer.front {
             self.fail(result, Some(detail), steps);
             return;
+        }
+        if transfer.back == Back::Open {
+            transfer.back = match back {
+                Protection::Private => Back::Securing,
+                Protection::Clear => Back::Ready,
+            };
+            if back == Protection::Private {
+                steps.push(Step::SecureBack);
+            }
         }
         let ready = transfer.front == Front::Ready && transfer.back == Back::Ready;
         if ready && transfer.pump == PumpState::Waiting {

@@ -1,0 +1,135 @@
+//! The control connection with a client: commands in, replies out.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::event::{Handshake, Reason};
+use crate::ftp::{Command, Cut, Flaw, LineCutter, Reply, ReplyLine};
+use crate::net::Socket;
+use crate::policy::Refusal;
+use crate::tls::{HandshakeFailure, Secured, SessionTls, Stream, WhyClosed, Wire, WireEvent};
+
+/// Replies that may wait for a client that does not read them. Past it nothing more is read, from either peer, that
+/// would make more of them.
+const OUTBOX: usize = 64 * 1024;
+/// Commands cut and waiting; a client can send many in one segment.
+const CUT_AHEAD: usize = 64;
+/// `close_notify` both ways, for CCC and REIN.
+const END_TLS: Duration = Duration::from_secs(10);
+
+/// The control connection with a client.
+pub(super) struct FrontLeg {
+    wire: Wire,
+    commands: LineCutter,
+    command_length: usize,
+}
+
+/// What happened on a front leg.
+#[derive(Debug)]
+pub(super) enum FrontEvent {
+    /// A command.
+    Command(Command),
+    /// A line that is none.
+    Flawed(Refusal),
+    /// Everything answered is with the system.
+    Drained,
+}
+
+impl FrontLeg {
+    pub(super) fn new(stream: Stream, command_length: usize) -> Self {
+        Self { wire: Wire::new(stream), commands: LineCutter::commands(command_length), command_length }
+    }
+
+    pub(super) fn is_private(&self) -> bool {
+        self.wire.stream().is_private()
+    }
+
+    /// Whether the client takes its replies; when not, nothing is read that would make more.
+    pub(super) fn has_room(&self) -> bool {
+        self.wire.queued() < OUTBOX
+    }
+
+    pub(super) fn answer(&mut self, reply: &Reply) {
+        self.wire.queue(&reply.to_wire());
+    }
+
+    pub(super) fn pass(&mut self, line: &ReplyLine) {
+        self.wire.queue(&line.bytes);
+        self.wire.queue(b"\r\n");
+    }
+
+    /// Sends what is answered and, when `read` is set, waits for the next command. Can be cancelled at any time.
+    pub(super) async fn turn(&mut self, read: bool) -> Result<FrontEvent, WhyClosed> {
+        let read = read && self.has_room();
+        loop {
+            if read && let Some(event) = self.next_command() {
+                return Ok(event);
+            }
+            let commands = &mut self.commands;
+            let more = read && commands.waiting() < CUT_AHEAD;
+            match self.wire.turn(more, &mut |bytes| commands.push(bytes)).await? {
+                WireEvent::Read => {}
+                WireEvent::Drained => return Ok(FrontEvent::Drained),
+            }
+        }
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), WhyClosed> {
+        self.wire.flush().await
+    }
+
+    /// Says good-bye on the wire: what is answered, `close_notify` where TLS is up, FIN.
+    pub(super) async fn finish(&mut self) {
+        self.wire.finish().await;
+    }
+
+    /// Starts TLS. Plain bytes that stand behind AUTH are thrown away and never run (RFC 4217 §4.2, CVE-2011-1575 and
+    /// its many siblings). What was answered must have been flushed.
+    pub(super) async fn secure(
+        self,
+        tls: &mut SessionTls,
+        deadline: Duration,
+    ) -> Result<(Self, Option<String>, Handshake), HandshakeFailure> {
+        let Self { wire, mut commands, command_length } = self;
+        let discarded = commands.discard();
+        if discarded > 0 {
+            tracing::debug!(discarded, "plaintext behind AUTH was thrown away");
+        }
+        let socket: Socket = wire.into_stream().into_socket();
+        let Secured { stream, sni, handshake } = tls.secure_control(socket, deadline).await?;
+        Ok((Self::new(stream, command_length), sni, handshake))
+    }
+
+    /// Ends TLS and goes on in clear. What was answered must have been flushed.
+    pub(super) async fn unsecure(self) -> Result<Self, WhyClosed> {
+        let Self { wire, command_length, .. } = self;
+        let plain = timeout(END_TLS, wire.into_stream().end_tls())
+            .await
+            .map_err(|_| WhyClosed::Broken(std::io::ErrorKind::TimedOut.into()))?
+            .map_err(WhyClosed::from)?;
+        Ok(Self::new(plain, command_length))
+    }
+
+    fn next_command(&mut self) -> Option<FrontEvent> {
+        let event = match self.commands.next_cut()? {
+            Cut::Line(line) => match Command::parse(line) {
+                Ok(command) => FrontEvent::Command(command),
+                Err(_) => FrontEvent::Flawed(Refusal::NotACommand),
+            },
+            Cut::Flawed(Flaw::TooLong) => FrontEvent::Flawed(Refusal::LineTooLong),
+            Cut::Flawed(Flaw::Nul) => FrontEvent::Flawed(Refusal::LineWithNul),
+            Cut::Flawed(Flaw::BareCr) => FrontEvent::Flawed(Refusal::LineWithBareCr),
+        };
+        Some(event)
+    }
+}
+
+/// Why a session ends when its client's control connection does.
+pub(super) fn reason(why: &WhyClosed) -> Reason {
+    match why {
+        WhyClosed::Clean | WhyClosed::Unclean => Reason::ClientClosed,
+        WhyClosed::Broken(error) if error.kind() == std::io::ErrorKind::TimedOut => Reason::ClientStalled,
+        WhyClosed::Broken(_) => Reason::ClientReset,
+    }
+}

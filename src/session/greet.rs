@@ -1,0 +1,309 @@
+//! A client that has not logged in: the greeting, AUTH, and the few commands that are answered before USER. The
+//! backend is not dialled here and hears nothing of it.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::answers;
+use super::front::{FrontEvent, FrontLeg};
+use super::run::{Context, Course, Leave};
+use crate::event::{By, Channel, Event, HandshakeResult, Leg, Reason, Stage, Why};
+use crate::ftp::{Command, Reply, Verb};
+use crate::policy::{ClearCommandChannel, Disposition, Mechanism, ProtectionState, Refusal, Requirement, disposition};
+use crate::tls::SessionTls;
+
+/// A client that has not logged in.
+pub(super) struct Lobby {
+    pub(super) front: FrontLeg,
+    pub(super) context: Context,
+    /// TLS of this session, once there is any.
+    pub(super) tls: Option<Arc<SessionTls>>,
+    pub(super) protection: ProtectionState,
+    /// The name TLS asked for.
+    pub(super) sni: Option<String>,
+    /// The name HOST gave.
+    pub(super) host: Option<String>,
+    /// The client asked for UTF-8 before there was a backend to ask.
+    pub(super) utf8: bool,
+    /// What the client calls itself.
+    pub(super) software: Option<Vec<u8>>,
+    /// Until when it must have logged in.
+    pub(super) deadline: Instant,
+    /// No command has come yet.
+    fresh: bool,
+}
+
+/// What a command before login comes to.
+pub(super) enum Early {
+    /// It is answered.
+    Answered,
+    /// AUTH: 234, then TLS.
+    Secure(Mechanism),
+    /// CCC: 200, then plain.
+    Unsecure,
+    /// REIN: 220, then as after the greeting.
+    Reinitialise,
+    /// QUIT, or something that ends the session.
+    Leave(By, Why),
+    /// USER, PASS or ACCT.
+    Login(Command),
+}
+
+impl Lobby {
+    /// Greets. On an implicit listener TLS comes first.
+    pub(super) async fn open(front: FrontLeg, context: Context) -> Result<Self, Leave> {
+        let deadline = context.login_deadline();
+        let mut lobby = Self {
+            front,
+            tls: None,
+            protection: ProtectionState::plain(),
+            sni: None,
+            host: None,
+            utf8: false,
+            software: None,
+            deadline,
+            fresh: true,
+            context,
+        };
+        if lobby.context.implicit {
+            lobby = lobby.start_tls(ProtectionState::implicit()).await?;
+        }
+        lobby.greet();
+        Ok(lobby)
+    }
+
+    /// The next command; flaws are answered here.
+    pub(super) async fn next(&mut self) -> Result<Command, (By, Why)> {
+        loop {
+            if *self.context.course.borrow() != Course::Serve {
+                return Err((By::Gateway, Why::Refused(Refusal::Draining)));
+            }
+            let turn = async {
+                tokio::select! {
+                    event = self.front.turn(true) => Some(event),
+                    _ = self.context.course.changed() => None,
+                }
+            };
+            let event = match timeout_at(self.deadline, turn).await {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
+                Err(_) => return Err((By::Client, Why::Reason(Reason::LoginTimeout))),
+            };
+            match event {
+                Ok(FrontEvent::Drained) => {}
+                Ok(FrontEvent::Flawed(refusal)) => self.refuse(Verb::Other, refusal),
+                Ok(FrontEvent::Command(command)) => {
+                    self.context.observe(&Event::Command { who: &self.context.who, verb: command.verb() });
+                    return Ok(command);
+                }
+                Err(why) => return Err((By::Client, Why::Reason(self.context.client_closed(&why)))),
+            }
+        }
+    }
+
+    /// Deals with a command that needs no backend.
+    pub(super) fn early(&mut self, command: Command) -> Early {
+        let fresh = std::mem::replace(&mut self.fresh, false);
+        if fresh && Verb::is_http(command.name()) {
+            return Early::Leave(By::Client, Why::Refused(Refusal::HttpVerb));
+        }
+        let verb = command.verb();
+        let private = self.front.is_private();
+        let tls_missing = !private
+            && !self.protection.is_secured()
+            && self.context.settings().protection.control == Requirement::Required;
+        match verb {
+            Verb::Auth if private => self.refuse(verb, Refusal::AlreadySecured),
+            Verb::Auth => match Mechanism::parse(command.argument()) {
+                Ok(mechanism) => return Early::Secure(mechanism),
+                Err(refusal) => self.refuse(verb, refusal),
+            },
+            Verb::Feat => self.answer_features(),
+            Verb::Host => self.take_host(&command),
+            Verb::Help => self.answer(&answers::help()),
+            Verb::Noop => self.answer(&Reply::new(200, "NOOP: done.")),
+            Verb::Clnt => {
+                self.software = Some(command.argument().to_vec());
+                self.answer(&Reply::new(200, "Noted."));
+            }
+            Verb::Opts if is_utf8_option(command.argument()) => {
+                self.utf8 = true;
+                self.answer(&Reply::new(200, "UTF8 is noted."));
+            }
+            Verb::Quit => return Early::Leave(By::Client, Why::Reason(Reason::Quit)),
+            _ if disposition(verb) == Disposition::NotImplemented => self.refuse(verb, Refusal::NotImplemented),
+            _ if tls_missing && !matches!(verb, Verb::Pbsz | Verb::Prot) => self.refuse(verb, Refusal::TlsRequired),
+            Verb::User | Verb::Pass | Verb::Acct => return Early::Login(command),
+            Verb::Pbsz => match self.protection.pbsz(command.argument()) {
+                Ok(()) => self.answer(&Reply::new(200, "PBSZ=0")),
+                Err(refusal) => self.refuse(verb, refusal),
+            },
+            Verb::Prot => {
+                let policy = self.context.settings().protection;
+                match self.protection.prot(command.argument(), &policy) {
+                    Ok(protection) => {
+                        let text = format!("Data connections are {} now.", protection.label());
+                        self.answer(&Reply::new(200, text));
+                    }
+                    Err(refusal) => self.refuse(verb, refusal),
+                }
+            }
+            Verb::Ccc => match self.context.settings().protection.clear_command_channel {
+                ClearCommandChannel::Allow if private => return Early::Unsecure,
+                ClearCommandChannel::Allow => self.refuse(verb, Refusal::SecureFirst),
+                ClearCommandChannel::Refuse => self.refuse(verb, Refusal::ClearControlRefused),
+            },
+            Verb::Rein => return Early::Reinitialise,
+            Verb::Abor => self.answer(&Reply::new(226, "No transfer is running.")),
+            _ => self.refuse(verb, Refusal::NotLoggedIn),
+        }
+        Early::Answered
+    }
+
+    /// 234, then TLS.
+    pub(super) async fn secure(mut self, mechanism: Mechanism) -> Result<Self, Leave> {
+        self.answer(&Reply::new(234, "Proceed with the TLS handshake."));
+        if let Err(why) = self.front.flush().await {
+            let reason = self.context.client_closed(&why);
+            return Err(Leave::silently(None, By::Client, Stage::Greeting, Why::Reason(reason)));
+        }
+        self.start_tls(ProtectionState::secured(mechanism)).await
+    }
+
+    /// CCC before login: 200 under TLS, then plain. PROT stays as it was (RFC 4217 §12.3).
+    pub(super) async fn unsecure(mut self) -> Result<Self, Leave> {
+        self.answer(&Reply::new(200, "The control connection is clear from now on."));
+        self.end_tls().await
+    }
+
+    /// REIN: as after the greeting. Its reply goes out under TLS (RFC 4217 §13), then TLS ends on an explicit listener;
+    /// on an implicit one there is no plain to go back to.
+    pub(super) async fn reinitialise(mut self) -> Result<Self, Leave> {
+        self.answer(&Reply::new(220, "Begin anew."));
+        self.host = None;
+        self.utf8 = false;
+        self.deadline = self.context.login_deadline();
+        if self.context.implicit {
+            self.protection = ProtectionState::implicit();
+            return Ok(self);
+        }
+        self.protection = ProtectionState::plain();
+        if !self.front.is_private() {
+            return Ok(self);
+        }
+        self.sni = None;
+        self.tls = None;
+        self.end_tls().await
+    }
+
+    pub(super) fn answer(&mut self, reply: &Reply) {
+        self.front.answer(reply);
+        self.context.observe(&Event::Reply { who: &self.context.who, class: reply.code().class() });
+    }
+
+    pub(super) fn refuse(&mut self, verb: Verb, refusal: Refusal) {
+        self.context.observe(&Event::Refused { who: &self.context.who, verb, refusal });
+        self.answer(&refusal.reply());
+    }
+
+    /// The session ends with words for the client.
+    pub(super) fn leave(self, by: By, during: Stage, why: Why) -> Leave {
+        let tell = !matches!(
+            why,
+            Why::Reason(Reason::ClientClosed | Reason::ClientReset | Reason::ClientStalled | Reason::TlsFailed)
+        );
+        if tell { Leave::telling(self.front, by, during, why) } else { Leave::silently(None, by, during, why) }
+    }
+
+    fn greet(&mut self) {
+        let banner = Reply::new(220, self.context.settings().banner.clone());
+        self.answer(&banner);
+    }
+
+    async fn start_tls(self, protection: ProtectionState) -> Result<Self, Leave> {
+        let Self { front, context, host, .. } = self;
+        let failed = |why| Leave::silently(None, By::Client, Stage::Handshake, why);
+        let mut tls = match context.surroundings.front_tls.session() {
+            Ok(tls) => tls,
+            Err(error) => {
+                tracing::error!(%error, "TLS for a session cannot be set up");
+                return Err(Leave::silently(None, By::Gateway, Stage::Handshake, Why::Reason(Reason::TlsFailed)));
+            }
+        };
+        let deadline = context.settings().timeouts.tls_handshake;
+        match front.secure(&mut tls, deadline).await {
+            Ok((front, sni, handshake)) => {
+                context.observe(&Event::Handshake { who: &context.who, handshake, detail: "" });
+                let lobby = Self { front, context, tls: Some(Arc::new(tls)), protection, sni, host, ..self };
+                lobby.check_host()
+            }
+            Err(failure) => {
+                let handshake = failure.handshake(Leg::Front, Channel::Control);
+                context.observe(&Event::Handshake { who: &context.who, handshake, detail: &failure.detail });
+                Err(failed(match failure.result {
+                    HandshakeResult::ForeignProtocol => Why::Refused(Refusal::ForeignProtocol),
+                    HandshakeResult::Ok
+                    | HandshakeResult::Timeout
+                    | HandshakeResult::Closed
+                    | HandshakeResult::NotTls
+                    | HandshakeResult::NoCommonParameters
+                    | HandshakeResult::CertificateRejected
+                    | HandshakeResult::Alert
+                    | HandshakeResult::Protocol => Why::Reason(Reason::TlsFailed),
+                }))
+            }
+        }
+    }
+
+    /// RFC 7151 §3.2.2: HOST in clear and SNI must agree. The name given in clear could be anyone's, so it goes.
+    fn check_host(mut self) -> Result<Self, Leave> {
+        if self.host != self.sni && self.sni.is_some() {
+            self.host = None;
+        }
+        Ok(self)
+    }
+
+    async fn end_tls(self) -> Result<Self, Leave> {
+        let Self { mut front, context, .. } = self;
+        let ended = match front.flush().await {
+            Ok(()) => front.unsecure().await,
+            Err(why) => Err(why),
+        };
+        match ended {
+            Ok(front) => Ok(Self { front, context, ..self }),
+            Err(why) => {
+                let reason = context.client_closed(&why);
+                Err(Leave::silently(None, By::Client, Stage::Greeting, Why::Reason(reason)))
+            }
+        }
+    }
+
+    fn answer_features(&mut self) {
+        let surroundings = &self.context.surroundings;
+        let default = surroundings.settings.routes.default_backend().and_then(|name| surroundings.pool.get(name));
+        let known = default.and_then(|backend| backend.features());
+        let lines = known.as_deref().map(Vec::as_slice).unwrap_or_default();
+        let reply = answers::features(lines, surroundings.active.is_some());
+        self.answer(&reply);
+    }
+
+    fn take_host(&mut self, command: &Command) {
+        match self.context.settings().hosts.check(command.argument(), self.sni.as_deref()) {
+            Ok(host) => {
+                self.host = Some(host);
+                let banner = self.context.settings().banner.clone();
+                self.answer(&Reply::new(220, banner));
+            }
+            Err(refusal) => self.refuse(Verb::Host, refusal),
+        }
+    }
+}
+
+/// `OPTS UTF8 ON`, and the bare `OPTS UTF8` of some clients; Windows sends it before USER.
+fn is_utf8_option(argument: &[u8]) -> bool {
+    let mut words = argument.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let utf8 =
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"UTF8") || word.eq_ignore_ascii_case(b"UTF-8"));
+    utf8 && words.next().is_none_or(|word| word.eq_ignore_ascii_case(b"ON"))
+}

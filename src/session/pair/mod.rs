@@ -1,0 +1,265 @@
+//! The two data connections of a session, as far as they are: performs what the dialogue says, tells what came of it.
+//!
+//! Invariants: every future here is bounded or ended by one of the dialogue's timers; an upload's connection to the
+//! backend is reset unless it was finished on purpose; nothing outlives the session.
+
+mod close;
+mod news;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::net::TcpListener;
+
+use super::Surroundings;
+use super::dialogue::{BackNews, Input};
+use crate::data::{
+    BackDoor, FrontDoor, OpenError, Pump, PumpReport, Reservation, SourcePort, open_back, open_front, pump_download,
+    pump_upload,
+};
+use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
+use crate::ftp::{Reply, write_epsv, write_pasv};
+use crate::net::{Socket, bind_data};
+use crate::policy::{Claim, Refusal, TransferKind};
+use crate::tls::{BackTls, HandshakeFailure, SecuredData, SessionTls, Stream, TicketHint};
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a pair needs to know of its session.
+pub(super) struct Parties {
+    pub(super) who: Arc<Who>,
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) user: Vec<u8>,
+    pub(super) software: Option<Vec<u8>>,
+    /// The client's address and the address it dialled.
+    pub(super) client: IpAddr,
+    pub(super) dialled: IpAddr,
+    /// The backend's address and the gateway's address towards it.
+    pub(super) backend: IpAddr,
+    pub(super) inside: IpAddr,
+    pub(super) front_tls: Option<Arc<SessionTls>>,
+    pub(super) back_tls: Option<Arc<BackTls>>,
+}
+
+/// Both data connections.
+pub(super) struct DataPair {
+    pub(super) parties: Parties,
+    news: VecDeque<Input>,
+    reserving: Option<Work<Result<(Reservation, Reply), Refusal>>>,
+    front: Front,
+    front_mode: DataMode,
+    back: Back,
+    back_mode: DataMode,
+    hint: TicketHint,
+    pump: Option<Work<PumpReport>>,
+    upload: bool,
+    moved: Arc<AtomicU64>,
+    latecomer: Option<Work<()>>,
+    farewells: Vec<Work<()>>,
+}
+
+enum Front {
+    Nothing,
+    /// Active mode, not connected yet.
+    Aimed(Claim),
+    Opening(Work<Result<Socket, OpenError>>),
+    Open(Socket),
+    Securing(Work<Result<SecuredData, HandshakeFailure>>),
+    Ready(Stream),
+    Closing(Work<(bool, Stream)>),
+}
+
+enum Back {
+    Nothing,
+    Aimed(u16),
+    Listening(TcpListener),
+    Opening(Work<Result<Socket, OpenError>>),
+    Open(Socket),
+    Securing(Work<Result<(Stream, Handshake), HandshakeFailure>>),
+    Ready(Stream),
+    Closing(Work<(bool, Stream)>),
+}
+
+impl DataPair {
+    pub(super) fn new(parties: Parties) -> Self {
+        Self {
+            parties,
+            news: VecDeque::new(),
+            reserving: None,
+            front: Front::Nothing,
+            front_mode: DataMode::Pasv,
+            back: Back::Nothing,
+            back_mode: DataMode::Pasv,
+            hint: TicketHint::default(),
+            pump: None,
+            upload: false,
+            moved: Arc::default(),
+            latecomer: None,
+            farewells: Vec::new(),
+        }
+    }
+
+    /// Waits for the next news. Can be cancelled at any time.
+    pub(super) async fn next(&mut self) -> Input {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Bytes moved by the transfer that ran last, or runs.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// The next transfer counts from nothing.
+    pub(super) fn forget_moved(&mut self) {
+        self.moved = Arc::default();
+    }
+
+    pub(super) fn reserve(&mut self, mode: DataMode) {
+        // A latecomer's port is wanted more by whoever comes now.
+        self.latecomer = None;
+        self.front_mode = mode;
+        self.hint = TicketHint::default();
+        let surroundings = Arc::clone(&self.parties.surroundings);
+        let (client, dialled) = (self.parties.client, self.parties.dialled);
+        self.reserving = Some(Box::pin(async move {
+            let reservation = surroundings.ports.reserve(client)?;
+            let reply = match mode {
+                DataMode::Epsv | DataMode::Eprt => Reply::new(229, write_epsv(reservation.port())),
+                DataMode::Pasv | DataMode::Port => {
+                    let address = surroundings.advertise.address(client, dialled).await?;
+                    Reply::new(227, write_pasv(address, reservation.port()))
+                }
+            };
+            Ok((reservation, reply))
+        }));
+    }
+
+    pub(super) fn aim(&mut self, claim: Claim, mode: DataMode) {
+        self.front_mode = mode;
+        self.hint = TicketHint::default();
+        self.front = Front::Aimed(claim);
+    }
+
+    pub(super) fn listen(&mut self) {
+        let bound = bind_data(self.parties.inside).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        match bound {
+            Ok((address, listener)) => {
+                self.back = Back::Listening(listener);
+                self.news.push_back(Input::Listening(Some(address)));
+            }
+            Err(error) => {
+                tracing::error!(%error, "no port for a backend's active data connection");
+                self.news.push_back(Input::Listening(None));
+            }
+        }
+    }
+
+    pub(super) fn aim_back(&mut self, port: u16) {
+        self.back = Back::Aimed(port);
+    }
+
+    pub(super) fn client_reads(&self) {
+        self.hint.client_reads();
+    }
+
+    pub(super) fn open_back(&mut self, mode: DataMode) {
+        self.back_mode = mode;
+        let door = match std::mem::replace(&mut self.back, Back::Nothing) {
+            Back::Aimed(port) => {
+                BackDoor::Passive { peer: SocketAddr::new(self.parties.backend, port), local: self.parties.inside }
+            }
+            Back::Listening(listener) => BackDoor::Active { listener, backend: self.parties.backend },
+            Back::Nothing
+            | Back::Opening(_)
+            | Back::Open(_)
+            | Back::Securing(_)
+            | Back::Ready(_)
+            | Back::Closing(_) => {
+                self.report(Leg::Back, DataOutcome::ConnectFailed, "nothing was arranged");
+                self.news.push_back(Input::Back(BackNews::Failed(DataOutcome::ConnectFailed)));
+                return;
+            }
+        };
+        let timeouts = self.parties.surroundings.settings.timeouts;
+        let deadline = match door {
+            BackDoor::Passive { .. } => timeouts.backend_connect,
+            BackDoor::Active { .. } => timeouts.data_connect.max(timeouts.backend_reply),
+        };
+        self.back = Back::Opening(Box::pin(open_back(door, deadline)));
+    }
+
+    pub(super) fn secure_back(&mut self) {
+        let Some(tls) = self.parties.back_tls.clone() else { return };
+        let deadline = self.parties.surroundings.settings.timeouts.tls_handshake;
+        match std::mem::replace(&mut self.back, Back::Nothing) {
+            Back::Open(socket) => {
+                self.back = Back::Securing(Box::pin(async move { tls.secure_data(socket, deadline).await }));
+            }
+            other => self.back = other,
+        }
+    }
+
+    pub(super) fn open_front(&mut self) {
+        let Front::Aimed(claim) = self.front else { return };
+        let timeouts = self.parties.surroundings.settings.timeouts;
+        let source_port = self.parties.surroundings.active.unwrap_or(SourcePort::Any);
+        let door = FrontDoor::Active { claim, local: self.parties.dialled, source_port };
+        self.front = Front::Opening(Box::pin(open_front(door, timeouts.data_connect)));
+    }
+
+    pub(super) fn secure_front(&mut self) {
+        let Some(tls) = self.parties.front_tls.clone() else { return };
+        match std::mem::replace(&mut self.front, Front::Nothing) {
+            Front::Open(socket) => {
+                let hint = self.hint.clone();
+                self.front = Front::Securing(Box::pin(async move { tls.secure_data(socket, &hint).await }));
+            }
+            other => self.front = other,
+        }
+    }
+
+    pub(super) fn pump(&mut self, kind: TransferKind) {
+        self.upload = kind == TransferKind::Upload;
+        self.moved = Arc::default();
+        let front = match std::mem::replace(&mut self.front, Front::Nothing) {
+            Front::Open(socket) => Stream::Plain(socket),
+            Front::Ready(stream) => stream,
+            other => {
+                self.front = other;
+                return;
+            }
+        };
+        let back = match std::mem::replace(&mut self.back, Back::Nothing) {
+            Back::Open(socket) => Stream::Plain(socket),
+            Back::Ready(stream) => stream,
+            other => {
+                self.back = other;
+                return;
+            }
+        };
+        let stall = self.parties.surroundings.settings.timeouts.data_stall;
+        let pump = Pump { front, back, stall, observer: Arc::clone(&self.parties.surroundings.observer) };
+        let moved = Arc::clone(&self.moved);
+        let count = move |bytes| {
+            moved.fetch_add(bytes, Ordering::Relaxed);
+        };
+        self.pump =
+            Some(if self.upload { Box::pin(pump_upload(pump, count)) } else { Box::pin(pump_download(pump, count)) });
+    }
+
+    /// Stops the relay where it is. Its streams go with it: the backend's is marked for reset on an upload, the
+    /// client's ends without `close_notify`.
+    pub(super) fn stop_pump(&mut self) {
+        self.pump = None;
+    }
+}
+
+impl Parties {
+    fn observe(&self, event: &Event<'_>) {
+        self.surroundings.observer.observe(event);
+    }
+}

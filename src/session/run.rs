@@ -1,0 +1,171 @@
+//! The chain of a session: greeted → logged in → served → ended.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::answers;
+use super::front::FrontLeg;
+use super::greet::Lobby;
+use super::login::LoggedIn;
+use super::serve::{Served, serve};
+use super::settings::Settings;
+use crate::backend::Pool;
+use crate::data::{Advertise, PassivePorts, SourcePort};
+use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
+use crate::net::Socket;
+use crate::policy::{Admission, Permit};
+use crate::tls::{FrontTls, Stream};
+
+/// What all sessions of one configuration share. A session keeps the one it began with, across reloads.
+pub struct Surroundings {
+    /// What sessions go by.
+    pub settings: Settings,
+    /// TLS towards clients.
+    pub front_tls: FrontTls,
+    /// The backends.
+    pub pool: Pool,
+    /// The passive ports.
+    pub ports: Arc<PassivePorts>,
+    /// What PASV names.
+    pub advertise: Advertise,
+    /// Active mode; `None`: switched off.
+    pub active: Option<SourcePort>,
+    /// The places for users.
+    pub admission: Arc<Admission>,
+    /// Who hears of everything.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Whether the gateway serves, drains or stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// As usual.
+    Serve,
+    /// Sessions end as soon as no transfer runs.
+    Drain,
+    /// Sessions end now.
+    Stop,
+}
+
+/// A connection that may become a session.
+pub struct Newcomer {
+    /// The connection.
+    pub tcp: TcpStream,
+    /// It may.
+    pub permit: Permit,
+    /// Who it is.
+    pub who: Who,
+    /// The address it dialled.
+    pub dialled: SocketAddr,
+    /// TLS comes first (implicit listener).
+    pub implicit: bool,
+}
+
+/// What a session carries from stage to stage.
+pub(super) struct Context {
+    pub(super) who: Arc<Who>,
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) course: watch::Receiver<Course>,
+    pub(super) client: IpAddr,
+    pub(super) dialled: IpAddr,
+    pub(super) implicit: bool,
+}
+
+/// A stage's end that is the session's end too: the leg that is left, and why.
+pub(super) struct Leave {
+    /// The client's control connection, when it is still there.
+    pub(super) front: Option<FrontLeg>,
+    /// The client is told why, before the good-bye.
+    pub(super) tell: bool,
+    /// By whom, during what, why.
+    pub(super) ended: Ended,
+    /// The user, when one had logged in.
+    pub(super) user: Option<Vec<u8>>,
+}
+
+impl Context {
+    pub(super) fn observe(&self, event: &Event<'_>) {
+        self.surroundings.observer.observe(event);
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.surroundings.settings
+    }
+
+    /// Until when a client that connects or begins anew now must have logged in.
+    pub(super) fn login_deadline(&self) -> Instant {
+        Instant::now() + self.settings().timeouts.login
+    }
+
+    /// The client's control connection ended.
+    pub(super) fn client_closed(&self, why: &crate::tls::WhyClosed) -> Reason {
+        if matches!(why, crate::tls::WhyClosed::Unclean) {
+            let event = Event::MissingCloseNotify { who: &self.who, leg: Leg::Front, channel: Channel::Control };
+            self.observe(&event);
+        }
+        super::front::reason(why)
+    }
+}
+
+impl Leave {
+    /// The session ends with words for the client.
+    pub(super) fn telling(front: FrontLeg, by: By, during: Stage, why: Why) -> Self {
+        Self { front: Some(front), tell: true, ended: Ended { by, during, why }, user: None }
+    }
+
+    /// The session ends; the client has been told, or is not there to be told.
+    pub(super) fn silently(front: Option<FrontLeg>, by: By, during: Stage, why: Why) -> Self {
+        Self { front, tell: false, ended: Ended { by, during, why }, user: None }
+    }
+}
+
+/// Runs one session to its end and reports it.
+pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: watch::Receiver<Course>) -> Ended {
+    let Newcomer { tcp, permit, who, dialled, implicit } = newcomer;
+    let started = Instant::now();
+    let context = Context {
+        client: who.client.ip().to_canonical(),
+        dialled: dialled.ip().to_canonical(),
+        who: Arc::new(who),
+        surroundings,
+        course,
+        implicit,
+    };
+    let who = Arc::clone(&context.who);
+    let observer = Arc::clone(&context.surroundings.observer);
+    observer.observe(&Event::Started { who: &who });
+    let Leave { front, tell, ended, user } = chain(tcp, context).await;
+    if let Some(mut front) = front {
+        if tell {
+            front.answer(&answers::goodbye(ended.why));
+        }
+        front.finish().await;
+    }
+    observer.observe(&Event::Ended { who: &who, user: user.as_deref(), ended, lasted: started.elapsed() });
+    drop(permit);
+    ended
+}
+
+async fn chain(tcp: TcpStream, context: Context) -> Leave {
+    crate::net::tune(&tcp);
+    let front = FrontLeg::new(Stream::Plain(Socket::new(tcp)), context.settings().command_length);
+    let mut lobby = match Lobby::open(front, context).await {
+        Ok(lobby) => lobby,
+        Err(leave) => return leave,
+    };
+    let mut user = None;
+    loop {
+        let logged_in: LoggedIn = match lobby.log_in(user.take()).await {
+            Ok(logged_in) => logged_in,
+            Err(leave) => return leave,
+        };
+        (lobby, user) = match serve(logged_in).await {
+            Served::Left(leave) => return leave,
+            Served::Anew(lobby, user) => (*lobby, user),
+        };
+    }
+}

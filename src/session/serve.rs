@@ -1,0 +1,325 @@
+//! The command stage: performs what the dialogue says and tells it what came of it.
+//!
+//! Nothing is decided here. One task drives both control connections and both data connections.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::dialogue::{Dialogue, Input, Premises, Step, Timer};
+use super::front::FrontEvent;
+use super::greet::Lobby;
+use super::login::LoggedIn;
+use super::pair::{DataPair, Parties};
+use super::run::{Course, Leave};
+use super::settings::Timeouts;
+use crate::backend::{BackEvent, BackLeg};
+use crate::event::{By, Direction, Ended, Event, Stage, Transfer, Why};
+use crate::ftp::{Command, Verb};
+use crate::policy::{Mechanism, Seat, TransferKind};
+
+/// After the backend's data has ended, its final reply decides how the client's data connection is closed.
+const FINAL_REPLY: Duration = Duration::from_secs(3);
+/// After the backend's 4xx or 5xx, the data's end is waited for.
+const LAST_BYTES: Duration = Duration::from_secs(3);
+/// A client that died closes its control connection too, in the same moment give or take the network.
+const GRACE: Duration = Duration::from_millis(250);
+/// In clear every upload ends with FIN, so everybody pays for the doubt.
+const CLEAR_GRACE: Duration = Duration::from_millis(25);
+/// After ABOR, a backend that has said one thing may say another.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How the command stage ended.
+pub(super) enum Served {
+    /// With the session.
+    Left(Leave),
+    /// The client begins anew: AUTH, REIN, or USER.
+    Anew(Box<Lobby>, Option<Command>),
+}
+
+/// A step that ends the stage, or needs the front leg as a whole.
+enum Turn {
+    On,
+    ClearControl,
+    SecureControl(Mechanism),
+    Reinitialise,
+    LoginAgain(Command),
+    End(By, Why),
+}
+
+struct Stand {
+    back: BackLeg,
+    user: Vec<u8>,
+    pair: DataPair,
+    dialogue: Dialogue,
+    transfer_began: Instant,
+    stage: Stage,
+    _seat: Seat,
+}
+
+/// Serves a client that has logged in.
+pub(super) async fn serve(logged_in: LoggedIn) -> Served {
+    let (mut lobby, mut stand) = Stand::new(logged_in);
+    let mut steps = VecDeque::new();
+    let mut timer: Option<(Timer, Instant)> = None;
+    let mut drain_told = false;
+    loop {
+        while let Some(step) = steps.pop_front() {
+            match stand.perform(step, &mut lobby) {
+                Turn::On => {}
+                Turn::ClearControl => match lobby.unsecure().await {
+                    Ok(plain) => lobby = plain,
+                    Err(leave) => return Served::Left(stand.left(leave)),
+                },
+                Turn::SecureControl(mechanism) => {
+                    stand.drop_back().await;
+                    return match lobby.secure(mechanism).await {
+                        Ok(lobby) => Served::Anew(Box::new(lobby), None),
+                        Err(leave) => Served::Left(leave),
+                    };
+                }
+                Turn::Reinitialise => {
+                    stand.drop_back().await;
+                    return match lobby.reinitialise().await {
+                        Ok(lobby) => Served::Anew(Box::new(lobby), None),
+                        Err(leave) => Served::Left(leave),
+                    };
+                }
+                Turn::LoginAgain(command) => {
+                    stand.drop_back().await;
+                    lobby.deadline = lobby.context.login_deadline();
+                    return Served::Anew(Box::new(lobby), Some(command));
+                }
+                Turn::End(by, why) => {
+                    let ended = Ended { by, during: stand.stage, why };
+                    stand.back.finish().await;
+                    let front = Some(lobby.front);
+                    return Served::Left(Leave { front, tell: false, ended, user: Some(stand.user) });
+                }
+            }
+        }
+        arm(&mut timer, stand.dialogue.timer(), &lobby.context.settings().timeouts);
+        stand.stage = if stand.dialogue.in_transfer() { Stage::Transfer } else { Stage::Commands };
+        let wants_commands = stand.dialogue.wants_commands();
+        let wants_replies = lobby.front.has_room();
+        let course = *lobby.context.course.borrow();
+        if course == Course::Stop {
+            return Served::Left(stand.stopped(lobby).await);
+        }
+        let input = if course == Course::Drain && !drain_told {
+            drain_told = true;
+            Input::Drain
+        } else {
+            tokio::select! {
+                event = lobby.front.turn(wants_commands) => match event {
+                    Ok(FrontEvent::Drained) => continue,
+                    Ok(FrontEvent::Flawed(refusal)) => Input::Flawed(refusal),
+                    Ok(FrontEvent::Command(command)) => {
+                        lobby.context.observe(&Event::Command { who: &lobby.context.who, verb: command.verb() });
+                        Input::Command(command)
+                    }
+                    Err(why) => Input::ClientGone(lobby.context.client_closed(&why)),
+                },
+                event = stand.back.turn(wants_replies) => match event {
+                    Ok(BackEvent::Drained) => continue,
+                    Ok(BackEvent::Line(line)) => Input::Reply(line),
+                    Err(error) => {
+                        stand.report_back_gone(&lobby, &error);
+                        Input::BackGone(error.failure)
+                    }
+                },
+                news = stand.pair.next() => news,
+                expired = expiry(timer) => Input::Expired(expired),
+                _ = lobby.context.course.changed() => continue,
+            }
+        };
+        rearm(&mut timer, &input);
+        let mut next = Vec::new();
+        stand.dialogue.handle(input, &mut next);
+        steps.extend(next);
+    }
+}
+
+impl Stand {
+    fn new(logged_in: LoggedIn) -> (Lobby, Self) {
+        let LoggedIn { lobby, back, user, seat } = logged_in;
+        let surroundings = &lobby.context.surroundings;
+        let premises = Premises {
+            policy: surroundings.settings.protection,
+            client: lobby.context.client,
+            dialled: lobby.context.dialled,
+            backend: back.peer(),
+            preference: back.backend().settings().data,
+            back: back.protection(),
+            active: surroundings.active.is_some(),
+        };
+        let dialogue = Dialogue::new(premises, lobby.protection, lobby.front.is_private());
+        let parties = Parties {
+            who: Arc::clone(&lobby.context.who),
+            surroundings: Arc::clone(surroundings),
+            user: user.clone(),
+            software: lobby.software.clone(),
+            client: lobby.context.client,
+            dialled: lobby.context.dialled,
+            backend: back.peer(),
+            inside: back.local(),
+            front_tls: lobby.tls.clone(),
+            back_tls: back.tls().cloned(),
+        };
+        let stand = Self {
+            back,
+            user,
+            pair: DataPair::new(parties),
+            dialogue,
+            transfer_began: Instant::now(),
+            stage: Stage::Commands,
+            _seat: seat,
+        };
+        (lobby, stand)
+    }
+
+    fn perform(&mut self, step: Step, lobby: &mut Lobby) -> Turn {
+        match step {
+            Step::Answer(reply) => lobby.answer(&reply),
+            Step::Refuse(verb, refusal) => lobby.refuse(verb, refusal),
+            Step::Pass(line) => {
+                lobby.front.pass(&line);
+                if line.last {
+                    lobby.context.observe(&Event::Reply { who: &lobby.context.who, class: line.code.class() });
+                }
+            }
+            Step::Forward(cleared) => self.back.send(&cleared),
+            Step::Reserve(mode) => self.pair.reserve(mode),
+            Step::Aim(claim, mode) => self.pair.aim(claim, mode),
+            Step::Listen => self.pair.listen(),
+            Step::AimBack(port) => self.pair.aim_back(port),
+            Step::DropData => self.pair.drop_all(),
+            Step::OpenBack(mode) => {
+                self.transfer_began = Instant::now();
+                self.pair.open_back(mode);
+            }
+            Step::SecureBack => self.pair.secure_back(),
+            Step::OpenFront => self.pair.open_front(),
+            Step::SecureFront => self.pair.secure_front(),
+            Step::ClientReads => self.pair.client_reads(),
+            Step::Pump(kind) => self.pair.pump(kind),
+            Step::StopPump => self.pair.stop_pump(),
+            Step::CloseFront(close) => self.pair.close_front(close),
+            Step::CloseBack(close) => self.pair.close_back(close),
+            Step::TransferStarted(kind) => {
+                lobby.context.observe(&Event::TransferStarted { direction: direction(kind) });
+            }
+            Step::TransferEnded { command, kind, protection, result, code, ran } => {
+                let transfer = Transfer {
+                    user: &self.user,
+                    backend: &self.back.backend().settings().name,
+                    verb: command.verb(),
+                    path: command.argument(),
+                    kind,
+                    bytes: self.pair.moved(),
+                    took: self.transfer_began.elapsed(),
+                    front: protection,
+                    back: self.back.protection(),
+                    result,
+                    code,
+                };
+                let event = Event::Transferred { who: &lobby.context.who, transfer: &transfer, ran };
+                lobby.context.observe(&event);
+                self.pair.forget_moved();
+            }
+            Step::Software(name) => {
+                self.pair.parties.software = Some(name.clone());
+                lobby.software = Some(name);
+            }
+            Step::Features(lines) => self.back.backend().learn_features(lines),
+            Step::SecureControl(mechanism) => return Turn::SecureControl(mechanism),
+            Step::ClearControl => return Turn::ClearControl,
+            Step::Reinitialise => return Turn::Reinitialise,
+            Step::LoginAgain(command) => return Turn::LoginAgain(command),
+            Step::End(by, why) => return Turn::End(by, why),
+        }
+        Turn::On
+    }
+
+    /// The client begins anew; the backend hears QUIT.
+    async fn drop_back(&mut self) {
+        self.back.send(&crate::policy::Cleared::own_bare(Verb::Quit));
+        self.back.finish().await;
+    }
+
+    fn left(self, leave: Leave) -> Leave {
+        Leave { user: Some(self.user), ended: Ended { during: self.stage, ..leave.ended }, ..leave }
+    }
+
+    /// The gateway stops: what runs is cut so that both peers can see it.
+    async fn stopped(mut self, mut lobby: Lobby) -> Leave {
+        let why = Why::Reason(crate::event::Reason::Stopped);
+        let mut steps = Vec::new();
+        self.dialogue.stop(&mut steps);
+        for step in steps {
+            self.perform(step, &mut lobby);
+        }
+        let ended = Ended { by: By::Gateway, during: self.stage, why };
+        Leave { front: Some(lobby.front), tell: true, ended, user: Some(self.user) }
+    }
+
+    fn report_back_gone(&self, lobby: &Lobby, error: &crate::backend::BackendError) {
+        lobby.context.observe(&Event::BackendFailed {
+            who: &lobby.context.who,
+            backend: &self.back.backend().settings().name,
+            failure: error.failure,
+            detail: &error.detail,
+        });
+    }
+}
+
+fn direction(kind: TransferKind) -> Direction {
+    match kind {
+        TransferKind::Upload => Direction::Upload,
+        TransferKind::Download | TransferKind::Listing => Direction::Download,
+    }
+}
+
+/// Sets the timer when what is waited for has changed.
+fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &Timeouts) {
+    if timer.map(|(timer, _)| timer) == wanted {
+        return;
+    }
+    *timer = wanted.map(|wanted| {
+        let after = match wanted {
+            Timer::Idle => timeouts.idle,
+            Timer::BackendReply => timeouts.backend_reply,
+            Timer::DataConnect => timeouts.data_connect,
+            Timer::FinalReply => FINAL_REPLY,
+            Timer::LastBytes => LAST_BYTES,
+            Timer::Grace => GRACE,
+            Timer::ClearGrace => CLEAR_GRACE,
+            Timer::Quiet => QUIET,
+        };
+        (wanted, Instant::now() + after)
+    });
+}
+
+/// A command starts the idle time anew, a reply line the backend's time; the timer is set again at the next turn.
+fn rearm(timer: &mut Option<(Timer, Instant)>, input: &Input) {
+    let anew = matches!(
+        (&timer, input),
+        (Some((Timer::Idle, _)), Input::Command(_) | Input::Flawed(_))
+            | (Some((Timer::BackendReply | Timer::Quiet, _)), Input::Reply(_))
+    );
+    if anew || matches!(input, Input::Expired(_)) {
+        *timer = None;
+    }
+}
+
+async fn expiry(timer: Option<(Timer, Instant)>) -> Timer {
+    match timer {
+        Some((timer, at)) => {
+            sleep_until(at).await;
+            timer
+        }
+        None => std::future::pending().await,
+    }
+}
