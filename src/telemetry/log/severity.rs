@@ -64,7 +64,8 @@ impl Severity {
             | Refusal::EpsvAllInEffect
             | Refusal::PasvOnIpv6
             | Refusal::UnknownNetworkProtocol
-            | Refusal::OtherNetworkProtocol
+            | Refusal::OnlyIpv4
+            | Refusal::OnlyIpv6
             | Refusal::ActiveDisabled
             | Refusal::NoDataConnection => Self::Debug,
         }
