@@ -1,3 +1,21 @@
-//! (being built)
+//! Events in; counters, log lines and admin pages out.
+//!
+//! Invariants: the other rooms do not know this one, they report to an [`Observer`](crate::event::Observer). One
+//! exhaustive `match` over [`Event`](crate::event::Event) feeds metrics and log together, so neither can be forgotten.
+//! Label values come from closed enums and from the configuration; addresses, user names and paths go to the log only.
+//! A metric's name, help text and labels are written in `metrics/names.rs` and nowhere else.
+//!
+//! Not in this room: a decision. Nothing here changes what a session does, and taking in an event never waits for a
+//! scrape.
+
+mod admin;
+mod log;
+mod metrics;
+mod observe;
 mod settings;
+
+pub use admin::{Pages, Readiness, serve};
+pub use log::{LogHandle, init};
+pub use metrics::Metrics;
+pub use observe::Telemetry;
 pub use settings::{AdminSettings, LogFormat, LogLevel, LogSettings};

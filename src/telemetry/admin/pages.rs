@@ -1,0 +1,126 @@
+//! What the pages say.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+
+use crate::telemetry::metrics::Metrics;
+
+/// Whether new sessions are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Not listening yet.
+    Starting,
+    /// Listening.
+    Ready,
+    /// No new sessions; the running ones come to their end.
+    Draining,
+}
+
+impl Readiness {
+    /// What `/readyz` says.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// What the pages show.
+pub struct Pages {
+    metrics: Arc<Metrics>,
+    readiness: AtomicU8,
+}
+
+impl Pages {
+    /// Pages of a gateway that is starting.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, readiness: AtomicU8::new(Readiness::Starting as u8) }
+    }
+
+    /// From now on `/readyz` says this.
+    pub fn set_readiness(&self, readiness: Readiness) {
+        self.readiness.store(readiness as u8, Ordering::Relaxed);
+    }
+
+    /// What `/readyz` says.
+    pub fn readiness(&self) -> Readiness {
+        let stored = self.readiness.load(Ordering::Relaxed);
+        [Readiness::Ready, Readiness::Draining]
+            .into_iter()
+            .find(|readiness| *readiness as u8 == stored)
+            .unwrap_or(Readiness::Starting)
+    }
+
+    /// The page of this path.
+    pub(super) fn answer(&self, method: &Method, path: &str) -> Answer {
+        let page: fn(&Self) -> Answer = match path {
+            "/metrics" => Self::metrics,
+            "/healthz" => |_| Answer::text(StatusCode::OK, "ok\n"),
+            "/readyz" => Self::ready,
+            _ => return Answer::text(StatusCode::NOT_FOUND, "not found\n"),
+        };
+        match *method {
+            Method::GET | Method::HEAD => page(self),
+            _ => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        let readiness = self.readiness();
+        let status = match readiness {
+            Readiness::Ready => StatusCode::OK,
+            Readiness::Starting | Readiness::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Answer::text(status, format!("{}\n", readiness.label()))
+    }
+
+    fn metrics(&self) -> Answer {
+        match self.metrics.render() {
+            Ok(text) => Answer { status: StatusCode::OK, kind: prometheus::TEXT_FORMAT, body: text.into() },
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be written");
+                Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written, the log says why\n")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("readiness", &self.readiness()).finish_non_exhaustive()
+    }
+}
+
+/// A page, before it is HTTP.
+pub(super) struct Answer {
+    status: StatusCode,
+    kind: &'static str,
+    body: Bytes,
+}
+
+impl Answer {
+    fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    /// As hyper sends it.
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}

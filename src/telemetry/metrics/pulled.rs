@@ -1,0 +1,44 @@
+//! What no event tells: asked for at each scrape, or copied when it changes.
+
+use prometheus::{Error, IntGaugeVec};
+
+use super::names;
+use super::registry::Register;
+
+/// Passive ports and certificates.
+pub(super) struct Pulled {
+    passive_ports: IntGaugeVec,
+    count_ports: Option<Box<dyn Fn() -> (usize, usize) + Send + Sync>>,
+    certificate_not_after: IntGaugeVec,
+}
+
+impl Pulled {
+    /// Nothing is known yet, so nothing is shown.
+    pub(super) fn new(register: &Register) -> Result<Self, Error> {
+        Ok(Self {
+            passive_ports: register.gauges(&names::PASSIVE_PORTS)?,
+            count_ports: None,
+            certificate_not_after: register.gauges(&names::CERTIFICATE_NOT_AFTER)?,
+        })
+    }
+
+    /// Asks for what changes by itself.
+    pub(super) fn refresh(&self) {
+        let Some(count) = &self.count_ports else { return };
+        let (free, reserved) = count();
+        for (state, ports) in [("free", free), ("reserved", reserved)] {
+            self.passive_ports.with_label_values(&[state]).set(i64::try_from(ports).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(super) fn watch_passive_ports(&mut self, count: impl Fn() -> (usize, usize) + Send + Sync + 'static) {
+        self.count_ports = Some(Box::new(count));
+    }
+
+    pub(super) fn set_certificates(&self, certificates: &[(String, i64)]) {
+        self.certificate_not_after.reset();
+        for (name, not_after) in certificates {
+            self.certificate_not_after.with_label_values(&[name]).set(*not_after);
+        }
+    }
+}
