@@ -1,3 +1,17 @@
-//! (being built)
+//! Data connections: passive ports and their reservations, opening on both legs, relaying, closing.
+//!
+//! Invariants: a connection to a passive port goes to the reservation of its (port, client address) or nowhere; a
+//! stream is handed on only with a [`Claim`](crate::policy::Claim) or to the host of the control connection; the end
+//! of a source is never taken for more than it was. Not in this room: when what happens (`session`).
+
+mod advertise;
+mod open;
+mod ports;
+mod relay;
 mod settings;
+
+pub use advertise::Advertise;
+pub use open::{BackDoor, FrontDoor, OpenError, open_back, open_front};
+pub use ports::{PassivePorts, PortError, Reservation};
+pub use relay::{Drained, Pump, PumpEnd, PumpReport, drain, pump_download, pump_upload};
 pub use settings::{AdvertiseRule, Advertised, Settings, SourcePort};

@@ -1,1 +1,12 @@
-//! (being built)
+//! Sockets with deadlines: binding, connecting, keepalive, closing.
+//!
+//! Invariants: every connect has a deadline; every socket that comes out of this room has keepalive and no Nagle
+//! delay. Not in this room: TLS (`tls`), who may connect (`policy`).
+
+mod connect;
+mod listen;
+mod socket;
+
+pub use connect::{ConnectError, connect, connect_from};
+pub use listen::{bind, bind_data, tune};
+pub use socket::Socket;

@@ -40,7 +40,6 @@ pub fn disposition(verb: Verb) -> Disposition {
         | Verb::Help
         | Verb::Host
         | Verb::Clnt
-        | Verb::Noop
         | Verb::Pbsz
         | Verb::Prot
         | Verb::Quit
@@ -72,6 +71,8 @@ pub fn disposition(verb: Verb) -> Disposition {
         | Verb::Mkd
         | Verb::Mlst
         | Verb::Mode
+        // Passed on, so that the backend's idle clock hears the client's keep-alive.
+        | Verb::Noop
         | Verb::Opts
         | Verb::Pass
         | Verb::Pwd

@@ -1,3 +1,11 @@
-//! (being built)
+//! One client, from its greeting to its end.
+//!
+//! Invariants: a session is one task and a chain of owned values (accepted → secured → logged in → ended), each step
+//! consuming the one before; the backend is dialled at USER and not before; whatever happens, a session ends with a
+//! value that says by whom, during what and why. Not in this room: sockets that listen (`server`).
+
+mod answers;
+mod dialogue;
 mod settings;
+
 pub use settings::{Settings, Timeouts};

@@ -1,0 +1,76 @@
+//! All backends by name, and what is remembered of each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::settings::{Security, Settings};
+use crate::tls::{Connector, ConnectorError};
+
+/// One backend, ready to be dialled.
+pub struct Backend {
+    settings: Settings,
+    connector: Option<Connector>,
+    features: ArcSwapOption<Vec<Vec<u8>>>,
+}
+
+/// All backends of one configuration.
+#[derive(Default)]
+pub struct Pool {
+    backends: HashMap<Arc<str>, Arc<Backend>>,
+}
+
+impl Backend {
+    /// Loads what TLS towards the backend needs.
+    ///
+    /// # Errors
+    /// When authorities or name cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, ConnectorError> {
+        let connector = match &settings.security {
+            Security::None => None,
+            Security::Explicit(verification) | Security::Implicit(verification) => {
+                Some(Connector::new(verification, &settings.server.host)?)
+            }
+        };
+        Ok(Self { settings, connector, features: ArcSwapOption::empty() })
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// TLS towards it, when it is to be reached over TLS.
+    pub fn connector(&self) -> Option<&Connector> {
+        self.connector.as_ref()
+    }
+
+    /// The feature lines of its last FEAT reply, without the leading blank; `None`: it was never asked.
+    pub fn features(&self) -> Option<Arc<Vec<Vec<u8>>>> {
+        self.features.load_full()
+    }
+
+    /// Remembers its feature lines; none when it does not know FEAT.
+    pub fn learn_features(&self, lines: Vec<Vec<u8>>) {
+        self.features.store(Some(Arc::new(lines)));
+    }
+}
+
+impl Pool {
+    /// Takes backends in; each has a name of its own.
+    pub fn new(backends: impl IntoIterator<Item = Backend>) -> Self {
+        let named = |backend: Backend| (Arc::clone(&backend.settings.name), Arc::new(backend));
+        Self { backends: backends.into_iter().map(named).collect() }
+    }
+
+    /// The backend of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Backend>> {
+        self.backends.get(name)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.backends.values()
+    }
+}

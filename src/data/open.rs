@@ -1,0 +1,117 @@
+//! Opening the TCP connection of a data connection, on either leg and in either mode.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::ports::Reservation;
+use super::settings::SourcePort;
+use crate::net::{ConnectError, Socket, connect, connect_from, tune};
+use crate::policy::{Claim, canonical};
+
+/// RFC 959 §5.2: the server's data port.
+const FTP_DATA: u16 = 20;
+
+/// How a data connection with a client will come to be.
+#[derive(Debug)]
+pub enum FrontDoor {
+    /// The client connects to a passive port.
+    Passive(Reservation),
+    /// The gateway connects to the client.
+    Active {
+        /// Where, checked.
+        claim: Claim,
+        /// From the address the client dialled: .NET refuses others.
+        local: IpAddr,
+        /// From which port.
+        source_port: SourcePort,
+    },
+}
+
+/// How a data connection with a backend will come to be.
+#[derive(Debug)]
+pub enum BackDoor {
+    /// The gateway connects to the host of the control connection, whatever address the backend named.
+    Passive {
+        /// The control connection's peer, with the data port.
+        peer: SocketAddr,
+        /// The control connection's local address: the backend's firewall knows it.
+        local: IpAddr,
+    },
+    /// The backend connects to the gateway.
+    Active {
+        /// Bound on the control connection's local address.
+        listener: TcpListener,
+        /// The control connection's peer; nobody else is taken.
+        backend: IpAddr,
+    },
+}
+
+/// Why a data connection was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not in time.
+    #[error("no data connection within {0:?}")]
+    Timeout(Duration),
+    /// What the system says.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<ConnectError> for OpenError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Timeout(deadline) => Self::Timeout(deadline),
+            ConnectError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+/// Waits for the client's connection, or connects to the client. In passive mode the caller sets the deadline.
+///
+/// # Errors
+/// When the client cannot be connected to within `deadline`, or the gateway stops.
+pub async fn open_front(door: FrontDoor, deadline: Duration) -> Result<Socket, OpenError> {
+    match door {
+        FrontDoor::Passive(mut reservation) => {
+            let (stream, _claim) = reservation.arrived().await?;
+            Ok(Socket::new(stream))
+        }
+        FrontDoor::Active { claim, local, source_port } => {
+            let port = match source_port {
+                SourcePort::Any => 0,
+                SourcePort::FtpData => FTP_DATA,
+            };
+            Ok(Socket::new(connect_from(canonical(local), port, claim.peer(), deadline).await?))
+        }
+    }
+}
+
+/// Connects to the backend, or waits for the backend's connection.
+///
+/// # Errors
+/// When it is not there within `deadline`.
+pub async fn open_back(door: BackDoor, deadline: Duration) -> Result<Socket, OpenError> {
+    match door {
+        BackDoor::Passive { peer, local } if peer.is_ipv4() == local.is_ipv4() => {
+            Ok(Socket::new(connect_from(local, 0, peer, deadline).await?))
+        }
+        BackDoor::Passive { peer, .. } => Ok(Socket::new(connect(peer, deadline).await?)),
+        BackDoor::Active { listener, backend } => {
+            let accepted = async {
+                loop {
+                    let (stream, peer) = listener.accept().await?;
+                    if canonical(peer.ip()) == canonical(backend) {
+                        tune(&stream);
+                        return Ok::<_, io::Error>(Socket::new(stream));
+                    }
+                    tracing::warn!(%peer, "a stranger came for a backend's data connection and was dropped");
+                }
+            };
+            Ok(timeout(deadline, accepted).await.map_err(|_| OpenError::Timeout(deadline))??)
+        }
+    }
+}

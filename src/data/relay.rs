@@ -1,0 +1,163 @@
+//! Moving the bytes of a transfer from one leg to the other.
+//!
+//! Invariants: bytes go on in order and are handed to the system before more are taken; how the source ended is
+//! reported as it was and never better; neither side may be silent for longer than `stall`. The relay ends nothing
+//! itself: what an end is worth, and how the other side is closed, is the dialogue's to say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use crate::event::{Direction, Event, Observer};
+use crate::tls::{Stream, WhyClosed};
+
+/// What is read and written at once. Large blocks make few system calls; 128 KiB is where more stops helping.
+const BLOCK: usize = 128 * 1024;
+/// What a backend may send on an upload's data connection before it is taken for broken. Under TLS nothing but
+/// tickets and alerts comes, and those are not counted here.
+const BACK_CHATTER: usize = 64 * 1024;
+
+/// How a pump ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PumpEnd {
+    /// The source ended and everything is with the sink's system. `clean`: with `close_notify`, or FIN in clear.
+    SourceEnded {
+        /// Ended properly.
+        clean: bool,
+    },
+    /// The source was reset or broke TLS.
+    SourceBroke,
+    /// Nothing came from the source for too long.
+    SourceStalled,
+    /// The sink was closed, reset or broke TLS.
+    SinkBroke,
+    /// The sink took nothing for too long.
+    SinkStalled,
+}
+
+/// Two streams and what goes between them.
+pub struct Pump {
+    /// The client's data connection.
+    pub front: Stream,
+    /// The backend's data connection.
+    pub back: Stream,
+    /// No byte for so long is a stall.
+    pub stall: Duration,
+    /// Who hears of moved bytes.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// The streams again, and how it went.
+pub struct PumpReport {
+    /// The client's data connection.
+    pub front: Stream,
+    /// The backend's data connection.
+    pub back: Stream,
+    /// How it ended.
+    pub end: PumpEnd,
+}
+
+/// Moves bytes from the backend to the client until the backend ends or something breaks. `moved` hears each block.
+pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
+    let Pump { mut front, mut back, stall, observer } = pump;
+    let mut block = vec![0; BLOCK];
+    let end = loop {
+        let read = match timeout(stall, back.read_block(&mut block)).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(why)) => break source_end(why),
+            Err(_) => break PumpEnd::SourceStalled,
+        };
+        match timeout(stall, front.write_block(&block[..read])).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break PumpEnd::SinkBroke,
+            Err(_) => break PumpEnd::SinkStalled,
+        }
+        moved(read as u64);
+        observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
+    };
+    PumpReport { front, back, end }
+}
+
+/// Moves bytes from the client to the backend until the client ends or something breaks. The backend's side is read
+/// too: its TLS tickets come there (without them the next data connection could not resume), and its early close.
+pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
+    let Pump { mut front, mut back, stall, observer } = pump;
+    let mut block = vec![0; BLOCK];
+    let mut chatter = [0; 1024];
+    let mut heard = 0;
+    let mut back_ended = false;
+    let end = loop {
+        let read = tokio::select! {
+            read = timeout(stall, front.read_block(&mut block)) => match read {
+                Ok(Ok(read)) => read,
+                Ok(Err(why)) => break source_end(why),
+                Err(_) => break PumpEnd::SourceStalled,
+            },
+            heard_now = back.read_block(&mut chatter), if !back_ended => {
+                match heard_now {
+                    Ok(now) => heard += now,
+                    // It may have closed its own side only; if it takes no more either, writing says so.
+                    Err(WhyClosed::Clean) => back_ended = true,
+                    Err(WhyClosed::Unclean | WhyClosed::Broken(_)) => break PumpEnd::SinkBroke,
+                }
+                if heard > BACK_CHATTER {
+                    break PumpEnd::SinkBroke;
+                }
+                continue;
+            }
+        };
+        match timeout(stall, back.write_block(&block[..read])).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break PumpEnd::SinkBroke,
+            Err(_) => break PumpEnd::SinkStalled,
+        }
+        moved(read as u64);
+        observer.observe(&Event::Moved { direction: Direction::Upload, bytes: read as u64 });
+    };
+    PumpReport { front, back, end }
+}
+
+/// Reads and forgets until the peer ends, for at most `limit`: closing with unread bytes in the system would reset the
+/// connection and could destroy what the peer has not read yet.
+///
+/// Says whether the peer ended in time, and not with a reset.
+pub async fn drain(stream: &mut Stream, limit: Duration) -> Drained {
+    let mut sink = [0; 4096];
+    let ended = timeout(limit, async {
+        loop {
+            match stream.read(&mut sink).await {
+                Ok(0) => return Drained::Ended,
+                Ok(_) => {}
+                Err(error) => {
+                    return match WhyClosed::from(error) {
+                        WhyClosed::Clean | WhyClosed::Unclean => Drained::Ended,
+                        WhyClosed::Broken(_) => Drained::Broken,
+                    };
+                }
+            }
+        }
+    })
+    .await;
+    ended.unwrap_or(Drained::Open)
+}
+
+/// What draining came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// The peer ended its side.
+    Ended,
+    /// The peer reset the connection.
+    Broken,
+    /// The peer is still there.
+    Open,
+}
+
+fn source_end(why: WhyClosed) -> PumpEnd {
+    match why {
+        WhyClosed::Clean => PumpEnd::SourceEnded { clean: true },
+        WhyClosed::Unclean => PumpEnd::SourceEnded { clean: false },
+        WhyClosed::Broken(_) => PumpEnd::SourceBroke,
+    }
+}

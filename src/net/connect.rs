@@ -1,0 +1,53 @@
+//! Connecting, with a deadline.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::listen::tune;
+
+/// Why a connection could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answered in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// What the system says.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Connects to `peer` within `deadline`.
+///
+/// # Errors
+/// When the peer refuses, cannot be reached, or does not answer in time.
+pub async fn connect(peer: SocketAddr, deadline: Duration) -> Result<TcpStream, ConnectError> {
+    let stream =
+        timeout(deadline, TcpStream::connect(peer)).await.map_err(|_| ConnectError::Timeout(deadline))??;
+    tune(&stream);
+    Ok(stream)
+}
+
+/// Connects to `peer` from a given local address, and from a given local port unless it is 0. Several connections may
+/// leave from the same port to different peers.
+///
+/// # Errors
+/// As [`connect`]; and when the local port cannot be had (below 1024 it takes CAP_NET_BIND_SERVICE).
+pub async fn connect_from(
+    local: IpAddr,
+    local_port: u16,
+    peer: SocketAddr,
+    deadline: Duration,
+) -> Result<TcpStream, ConnectError> {
+    let socket = if peer.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if local_port != 0 {
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(SocketAddr::new(local, local_port))?;
+    let stream = timeout(deadline, socket.connect(peer)).await.map_err(|_| ConnectError::Timeout(deadline))??;
+    tune(&stream);
+    Ok(stream)
+}

@@ -1,0 +1,162 @@
+//! A TCP connection that chooses how far it reads ahead.
+//!
+//! Invariant: on a control connection no byte behind the current TLS record is taken from the kernel, so that after
+//! `close_notify` (CCC, REIN) the plain bytes that follow are still there to be read as plain bytes.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A TLS record's header: type, version, length (RFC 8446 §5.1).
+const RECORD_HEADER: usize = 5;
+/// How much a data connection under TLS takes from the kernel at once: sixteen records in one system call, where
+/// rustls alone would ask for less than one.
+const READ_AHEAD: usize = 256 * 1024;
+
+/// A TCP connection under a TLS session, or plain.
+#[derive(Debug)]
+pub struct Socket {
+    tcp: TcpStream,
+    reading: Reading,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// As much as the caller asks for.
+    Straight,
+    /// Never beyond the current TLS record.
+    Record(Record),
+    /// Large blocks, handed on in pieces.
+    Ahead { block: Box<[u8]>, start: usize, end: usize },
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    header: [u8; RECORD_HEADER],
+    header_read: usize,
+    body_left: usize,
+}
+
+impl Socket {
+    /// A plain connection.
+    pub fn new(tcp: TcpStream) -> Self {
+        Self { tcp, reading: Reading::Straight }
+    }
+
+    /// The same connection about to carry TLS on a control connection.
+    #[must_use]
+    pub fn record_by_record(mut self) -> Self {
+        self.reading = Reading::Record(Record::default());
+        self
+    }
+
+    /// The same connection about to carry TLS on a data connection.
+    #[must_use]
+    pub fn in_blocks(mut self) -> Self {
+        self.reading = Reading::Ahead { block: vec![0; READ_AHEAD].into(), start: 0, end: 0 };
+        self
+    }
+
+    /// The same connection, plain again after TLS has ended on it.
+    #[must_use]
+    pub fn plain_again(mut self) -> Self {
+        self.reading = Reading::Straight;
+        self
+    }
+
+    /// The connection itself.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// Closing will reset the connection instead of ending it: the peer sees that something broke.
+    pub fn reset_on_close(&self) {
+        if let Err(error) = SockRef::from(&self.tcp).set_linger(Some(std::time::Duration::ZERO)) {
+            tracing::debug!(%error, "a connection could not be marked for reset");
+        }
+    }
+}
+
+impl Record {
+    /// How much may be read now.
+    fn allowance(&self) -> usize {
+        if self.header_read < RECORD_HEADER { RECORD_HEADER - self.header_read } else { self.body_left }
+    }
+
+    /// Takes note of bytes read within the allowance.
+    fn advance(&mut self, bytes: &[u8]) {
+        if self.header_read < RECORD_HEADER {
+            self.header[self.header_read..self.header_read + bytes.len()].copy_from_slice(bytes);
+            self.header_read += bytes.len();
+            if self.header_read == RECORD_HEADER {
+                self.body_left = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
+            }
+        } else {
+            self.body_left -= bytes.len();
+        }
+        if self.header_read == RECORD_HEADER && self.body_left == 0 {
+            self.header_read = 0;
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { tcp, reading } = self.get_mut();
+        let tcp = Pin::new(tcp);
+        match reading {
+            Reading::Straight => tcp.poll_read(cx, buf),
+            Reading::Record(record) => {
+                // The limit is a record's, so a safe view of initialised bytes costs little.
+                let allowance = record.allowance().min(buf.remaining());
+                let mut limited = ReadBuf::new(buf.initialize_unfilled_to(allowance));
+                ready!(tcp.poll_read(cx, &mut limited))?;
+                let read = limited.filled().len();
+                record.advance(limited.filled());
+                buf.advance(read);
+                Poll::Ready(Ok(()))
+            }
+            Reading::Ahead { block, start, end } => {
+                if start == end {
+                    let mut whole = ReadBuf::new(block);
+                    ready!(tcp.poll_read(cx, &mut whole))?;
+                    (*start, *end) = (0, whole.filled().len());
+                }
+                let piece = (*end - *start).min(buf.remaining());
+                buf.put_slice(&block[*start..*start + piece]);
+                *start += piece;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+    }
+}

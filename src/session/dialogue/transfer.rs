@@ -1,0 +1,377 @@
+//! A transfer, from its command to both data connections relaying.
+
+use super::{Arranged, BackNews, Close, Dialogue, Front, FrontNews, Phase, Step, Timer};
+use crate::data::PumpEnd;
+use crate::event::{DataMode, DataOutcome, Resumption, TransferResult};
+use crate::ftp::{Code, Command, Reply, ReplyLine};
+use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind, clear};
+
+/// What is kept of the text of a final reply: servers add a line or two of statistics.
+const FINAL_LINES: usize = 64;
+
+/// A transfer command and its data.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) kind: TransferKind,
+    pub(super) protection: Protection,
+    front_mode: DataMode,
+    pub(super) front: Front,
+    pub(super) back: Back,
+    pub(super) cleared: Cleared,
+    /// The command is with the backend.
+    pub(super) forwarded: bool,
+    /// The backend said 1xx, or began without saying it.
+    pub(super) started: bool,
+    pub(super) pump: PumpState,
+    /// Why it failed; the final reply follows from it.
+    pub(super) failure: Option<TransferResult>,
+    pub(super) lines: Vec<ReplyLine>,
+    /// The backend's final reply has come.
+    pub(super) final_code: Option<Code>,
+}
+
+/// How far the backend's data connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Back {
+    Opening,
+    Open,
+    Securing,
+    Ready,
+}
+
+/// How far the relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PumpState {
+    /// Not begun.
+    Waiting,
+    Running,
+    /// A download's bytes are all with the client's system; the final reply decides how its connection is closed.
+    Flushed,
+    /// An upload ended without `close_notify`: has its client died?
+    Doubted,
+    /// The closing is under way: the client's side of a download, the backend's side of an upload.
+    Closing,
+    /// Closed.
+    Closed,
+}
+
+impl Transfer {
+    pub(super) fn timer(&self) -> Option<Timer> {
+        if !self.started {
+            // Opening has its own deadline.
+            return (self.forwarded && self.final_code.is_none()).then_some(Timer::BackendReply);
+        }
+        let final_missing = self.final_code.is_none();
+        match self.pump {
+            _ if self.failure.is_some() => final_missing.then_some(Timer::BackendReply),
+            PumpState::Waiting if self.front != Front::Ready => Some(Timer::DataConnect),
+            PumpState::Waiting => None,
+            PumpState::Running if self.final_code.is_some_and(Code::is_negative) => Some(Timer::LastBytes),
+            PumpState::Running => None,
+            PumpState::Flushed => final_missing.then_some(Timer::FinalReply),
+            PumpState::Doubted if self.protection == Protection::Clear => Some(Timer::ClearGrace),
+            PumpState::Doubted => Some(Timer::Grace),
+            PumpState::Closing => None,
+            PumpState::Closed => final_missing.then_some(Timer::BackendReply),
+        }
+    }
+
+    /// An upload whose bytes are all with the backend, properly ended.
+    pub(super) fn is_being_confirmed(&self) -> bool {
+        let closed = matches!(self.pump, PumpState::Closing | PumpState::Closed);
+        self.kind == TransferKind::Upload && closed && self.failure.is_none()
+    }
+}
+
+impl Dialogue {
+    pub(super) fn transfer(&mut self, command: Command, kind: TransferKind, steps: &mut Vec<Step>) {
+        let verb = command.verb();
+        let protection = match self.protection.check_transfer(&self.premises.policy) {
+            Ok(protection) => protection,
+            Err(refusal) => {
+                steps.push(Step::Refuse(verb, refusal));
+                return;
+            }
+        };
+        let Some(Arranged { front_mode, back_mode, front }) = self.arranged.take() else {
+            steps.push(Step::Refuse(verb, Refusal::NoDataConnection));
+            return;
+        };
+        let cleared = match clear(command) {
+            Ok(cleared) => cleared,
+            Err(refusal) => {
+                steps.push(Step::DropData);
+                steps.push(Step::Refuse(verb, refusal));
+                return;
+            }
+        };
+        if kind != TransferKind::Upload {
+            steps.push(Step::ClientReads);
+        }
+        steps.push(Step::OpenBack(back_mode));
+        self.phase = Phase::Transfer(Box::new(Transfer {
+            kind,
+            protection,
+            front_mode,
+            front,
+            back: Back::Opening,
+            forwarded: false,
+            cleared,
+            started: false,
+            pump: PumpState::Waiting,
+            failure: None,
+            lines: Vec::new(),
+            final_code: None,
+        }));
+        if front == Front::Arrived {
+            self.front_news(FrontNews::Arrived, steps);
+        }
+    }
+
+    pub(super) fn front_news(&mut self, news: FrontNews, steps: &mut Vec<Step>) {
+        let resumption_required = self.premises.policy.data_resumption == DataResumption::Require;
+        let (front, protection) = match (&mut self.phase, &mut self.arranged) {
+            (Phase::Transfer(transfer), _) => (&mut transfer.front, transfer.protection),
+            (Phase::Arranging(arranging), _) => {
+                arranging.arrived |= news == FrontNews::Arrived;
+                return;
+            }
+            (_, Some(arranged)) => (&mut arranged.front, self.protection.protection()),
+            (_, None) => return,
+        };
+        match news {
+            FrontNews::Arrived => match protection {
+                Protection::Private => {
+                    *front = Front::Securing;
+                    steps.push(Step::SecureFront);
+                }
+                Protection::Clear => *front = Front::Arrived,
+            },
+            FrontNews::Secured(resumption) if resumption_required && resumption != Resumption::Resumed => {
+                *front = Front::Failed(TransferResult::ClientNotResumed, resumption.text());
+            }
+            FrontNews::Secured(_) => *front = Front::Ready,
+            FrontNews::Failed(outcome) => *front = Front::Failed(failure_of(outcome), outcome.text()),
+            FrontNews::TlsFailed(result) => *front = Front::Failed(TransferResult::ClientTlsFailed, result.text()),
+            FrontNews::Closed { whole } => self.front_closed(whole, steps),
+        }
+        self.advance(steps);
+    }
+
+    pub(super) fn back_news(&mut self, news: BackNews, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        match news {
+            BackNews::Opened => {
+                transfer.back = Back::Open;
+                transfer.forwarded = true;
+                steps.push(Step::Forward(transfer.cleared.clone()));
+            }
+            BackNews::Secured => transfer.back = Back::Ready,
+            BackNews::Failed(_) => self.fail(TransferResult::BackendDataFailed, None, steps),
+            BackNews::Closed { whole } => self.back_closed(whole, steps),
+        }
+        self.advance(steps);
+    }
+
+    pub(super) fn transfer_reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        if line.code.is_preliminary() {
+            // A second 150 would be taken for the reply to the next command.
+            if transfer.started {
+                return;
+            }
+            let last = line.last;
+            steps.push(Step::Pass(line));
+            if last {
+                self.start(steps);
+            }
+            return;
+        }
+        let (code, last) = (line.code, line.last);
+        if transfer.lines.len() < FINAL_LINES || last {
+            transfer.lines.push(line);
+        }
+        if !last {
+            return;
+        }
+        transfer.final_code = Some(code);
+        if transfer.failure.is_some() {
+            self.conclude(steps);
+            return;
+        }
+        match (transfer.started, code.is_negative()) {
+            // Refused: nothing was moved and nothing will be.
+            (false, true) => {
+                steps.push(Step::DropData);
+                self.conclude(steps);
+            }
+            // Some servers say nothing before the data. Clients wait for a 1xx before they do.
+            (false, false) => {
+                steps.push(Step::Answer(Reply::new(150, "Opening the data connection.")));
+                self.start(steps);
+            }
+            (true, true) => self.backend_refused(steps),
+            (true, false) => self.final_came(steps),
+        }
+    }
+
+    /// The backend has begun: its data connection is secured now and not before (it may have refused), the client's is
+    /// connected in active mode.
+    fn start(&mut self, steps: &mut Vec<Step>) {
+        let back = self.premises.back;
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        transfer.started = true;
+        steps.push(Step::TransferStarted(transfer.kind));
+        match back {
+            Protection::Private => {
+                transfer.back = Back::Securing;
+                steps.push(Step::SecureBack);
+            }
+            Protection::Clear => transfer.back = Back::Ready,
+        }
+        if matches!(transfer.front_mode, DataMode::Port | DataMode::Eprt) {
+            steps.push(Step::OpenFront);
+        }
+        self.advance(steps);
+    }
+
+    /// Begins what has become possible, and ends what has become impossible.
+    pub(super) fn advance(&mut self, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        if transfer.front == Front::Arrived && transfer.protection == Protection::Clear {
+            transfer.front = Front::Ready;
+        }
+        if !transfer.started || transfer.failure.is_some() {
+            return;
+        }
+        if let Front::Failed(result, detail) = transfer.front {
+            self.fail(result, Some(detail), steps);
+            return;
+        }
+        let ready = transfer.front == Front::Ready && transfer.back == Back::Ready;
+        if ready && transfer.pump == PumpState::Waiting {
+            transfer.pump = PumpState::Running;
+            steps.push(Step::Pump(transfer.kind));
+        }
+    }
+
+    pub(super) fn pumped(&mut self, end: PumpEnd, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        if transfer.pump != PumpState::Running {
+            return;
+        }
+        let upload = transfer.kind == TransferKind::Upload;
+        let failure = match end {
+            PumpEnd::SourceEnded { .. } if !upload => {
+                transfer.pump = PumpState::Flushed;
+                match transfer.final_code {
+                    None => {}
+                    Some(code) if code.is_negative() => self.backend_refused(steps),
+                    Some(_) => self.close_download(steps),
+                }
+                return;
+            }
+            PumpEnd::SourceEnded { clean: true } if transfer.protection == Protection::Private => {
+                self.close_upload(steps);
+                return;
+            }
+            PumpEnd::SourceEnded { clean } => {
+                self.doubt_upload(clean, steps);
+                return;
+            }
+            PumpEnd::SourceBroke if upload => TransferResult::ClientCut,
+            PumpEnd::SourceBroke => TransferResult::BackendCut,
+            PumpEnd::SourceStalled if upload => TransferResult::ClientStalled,
+            PumpEnd::SourceStalled => TransferResult::BackendStalled,
+            PumpEnd::SinkBroke if upload => TransferResult::BackendCut,
+            PumpEnd::SinkBroke => TransferResult::ClientCut,
+            PumpEnd::SinkStalled if upload => TransferResult::BackendStalled,
+            PumpEnd::SinkStalled => TransferResult::ClientStalled,
+        };
+        self.fail(failure, None, steps);
+    }
+
+    pub(super) fn transfer_expired(&mut self, timer: Timer, steps: &mut Vec<Step>) {
+        match timer {
+            Timer::DataConnect => {
+                self.fail(TransferResult::ClientDataFailed, Some(DataOutcome::Timeout.text()), steps);
+            }
+            // The backend has closed its data connection and says nothing yet: the bytes are through.
+            Timer::FinalReply => self.close_download(steps),
+            Timer::LastBytes => self.give_up(steps),
+            Timer::Grace | Timer::ClearGrace => self.close_upload(steps),
+            Timer::BackendReply => self.back_gone(crate::event::BackendFailure::Timeout, steps),
+            Timer::Idle | Timer::Quiet => {}
+        }
+    }
+
+    /// The final reply came and is good.
+    fn final_came(&mut self, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        match transfer.pump {
+            PumpState::Flushed => self.close_download(steps),
+            PumpState::Closed => self.conclude(steps),
+            PumpState::Waiting | PumpState::Running | PumpState::Doubted | PumpState::Closing => {}
+        }
+    }
+
+    fn close_download(&mut self, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        transfer.pump = PumpState::Closing;
+        steps.push(Step::CloseFront(Close::Whole));
+    }
+
+    fn close_upload(&mut self, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        transfer.pump = PumpState::Closing;
+        steps.push(Step::CloseFront(Close::Whole));
+        steps.push(Step::CloseBack(Close::Whole));
+    }
+
+    fn doubt_upload(&mut self, clean: bool, steps: &mut Vec<Step>) {
+        let reject = self.premises.policy.truncated_uploads == crate::policy::TruncatedUploads::Reject;
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        if !clean && reject {
+            self.fail(TransferResult::ClientTruncated, None, steps);
+        } else {
+            transfer.pump = PumpState::Doubted;
+        }
+    }
+
+    fn front_closed(&mut self, whole: bool, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        // Of an upload only the backend's side matters; the client has sent everything.
+        if transfer.kind == TransferKind::Upload || transfer.pump != PumpState::Closing {
+            return;
+        }
+        transfer.pump = PumpState::Closed;
+        if !whole {
+            self.fail(TransferResult::ClientCut, None, steps);
+        } else if transfer.final_code.is_some() {
+            self.conclude(steps);
+        }
+    }
+
+    fn back_closed(&mut self, whole: bool, steps: &mut Vec<Step>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        if transfer.kind != TransferKind::Upload || transfer.pump != PumpState::Closing {
+            return;
+        }
+        transfer.pump = PumpState::Closed;
+        if !whole {
+            self.fail(TransferResult::BackendCut, None, steps);
+        } else if transfer.final_code.is_some() {
+            self.conclude(steps);
+        }
+    }
+}
+
+fn failure_of(outcome: DataOutcome) -> TransferResult {
+    match outcome {
+        DataOutcome::TlsFailed => TransferResult::ClientTlsFailed,
+        DataOutcome::NotResumed => TransferResult::ClientNotResumed,
+        DataOutcome::Opened | DataOutcome::Timeout | DataOutcome::ConnectFailed | DataOutcome::Unused => {
+            TransferResult::ClientDataFailed
+        }
+    }
+}

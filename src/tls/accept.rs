@@ -1,0 +1,197 @@
+//! The gateway as TLS server: control and data connections with clients.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::rustls::{self, ProtocolVersion, ServerConfig};
+use tokio_rustls::{LazyConfigAcceptor, server};
+
+use super::failure::HandshakeFailure;
+use super::identity::Identities;
+use super::settings::MinimumVersion;
+use super::stream::Stream;
+use super::tickets::{Offer, SessionTickets};
+use crate::event::{Channel, Handshake, HandshakeKind, HandshakeResult, Leg, Resumption, TlsVersion};
+use crate::net::Socket;
+use crate::policy::DataResumption;
+
+/// The protocol name of FTP (IANA, ALPN protocol ids).
+const ALPN: &[u8] = b"ftp";
+/// Tickets on the control connection: rustls and Go clients use each ticket once, PHP offers one session for ever.
+const CONTROL_TICKETS: usize = 8;
+/// Tickets on downloads and listings: the client reads, so it sees them.
+const DOWNLOAD_TICKETS: usize = 2;
+/// No tickets on uploads: a client that only sends never reads them, and when it closes, its kernel answers unread
+/// bytes with a reset, which can destroy the tail of the upload (curl#6149, proftpd#744, libunftp#285).
+const UPLOAD_TICKETS: usize = 0;
+
+/// TLS towards clients, as one configuration has it.
+#[derive(Debug, Clone)]
+pub struct FrontTls {
+    base: Arc<ServerConfig>,
+    resumption: DataResumption,
+}
+
+/// TLS of one session: its control connection and the data connections that resume it. It keeps the identities it
+/// began with, so a reload does not change the certificate between the two (RFC 4217 §15.1.1).
+#[derive(Debug)]
+pub struct SessionTls {
+    base: Arc<ServerConfig>,
+    tickets: Arc<SessionTickets>,
+    control_name: Option<String>,
+}
+
+/// A secured control connection.
+#[derive(Debug)]
+pub struct Secured {
+    /// The stream.
+    pub stream: Stream,
+    /// The name the client asked for.
+    pub sni: Option<String>,
+    /// What the handshake came to.
+    pub handshake: Handshake,
+}
+
+/// A secured data connection.
+#[derive(Debug)]
+pub struct SecuredData {
+    /// The stream.
+    pub stream: Stream,
+    /// What the handshake came to.
+    pub handshake: Handshake,
+    /// Whether it resumed its control connection's session, and if not why.
+    pub resumption: Resumption,
+}
+
+/// What a data connection is for, as far as is known when its ClientHello comes: it decides how many tickets it gets.
+#[derive(Debug, Clone, Default)]
+pub struct TicketHint(Arc<AtomicU8>);
+
+impl TicketHint {
+    /// A client that reads this data connection: it may have tickets on it.
+    pub fn client_reads(&self) {
+        self.0.store(1, Ordering::Relaxed);
+    }
+
+    fn tickets(&self) -> usize {
+        if self.0.load(Ordering::Relaxed) == 1 { DOWNLOAD_TICKETS } else { UPLOAD_TICKETS }
+    }
+}
+
+impl FrontTls {
+    /// TLS with these identities.
+    ///
+    /// # Errors
+    /// When the cryptographic library does not know the versions; with the built-in one that does not happen.
+    pub fn new(
+        identities: Arc<Identities>,
+        minimum: MinimumVersion,
+        resumption: DataResumption,
+    ) -> Result<Self, rustls::Error> {
+        let versions: &[&rustls::SupportedProtocolVersion] = match minimum {
+            MinimumVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            MinimumVersion::Tls13 => &[&rustls::version::TLS13],
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(identities);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.max_tls13_tickets = 0;
+        Ok(Self { base: Arc::new(config), resumption })
+    }
+
+    /// TLS for one session.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn session(&self) -> io::Result<SessionTls> {
+        let enabled = self.resumption != DataResumption::Off;
+        let tickets = SessionTickets::new(enabled).map_err(|_| io::Error::other("no random numbers"))?;
+        Ok(SessionTls { base: Arc::clone(&self.base), tickets: Arc::new(tickets), control_name: None })
+    }
+}
+
+impl SessionTls {
+    /// Secures the control connection.
+    ///
+    /// # Errors
+    /// When the handshake fails or is not finished within `deadline`.
+    pub async fn secure_control(&mut self, socket: Socket, deadline: Duration) -> Result<Secured, HandshakeFailure> {
+        let (stream, sni) = timeout(deadline, self.shake(socket.record_by_record(), || CONTROL_TICKETS))
+            .await
+            .map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let handshake = describe(&stream, Channel::Control);
+        self.control_name.clone_from(&sni);
+        Ok(Secured { stream: Stream::Server(Box::new(stream)), sni, handshake })
+    }
+
+    /// Secures a data connection, in passive and active mode alike (RFC 4217 §7). The caller sets the deadline.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn secure_data(&self, socket: Socket, hint: &TicketHint) -> Result<SecuredData, HandshakeFailure> {
+        self.tickets.begin();
+        let (stream, sni) = self.shake(socket.in_blocks(), || hint.tickets()).await?;
+        let handshake = describe(&stream, Channel::Data);
+        let resumption = match (handshake.kind, self.tickets.offer()) {
+            (HandshakeKind::Resumed, _) => Resumption::Resumed,
+            (HandshakeKind::Full | HandshakeKind::None, Offer::None) => Resumption::NoneOffered,
+            (HandshakeKind::Full | HandshakeKind::None, Offer::Foreign) => Resumption::OtherSession,
+            (HandshakeKind::Full | HandshakeKind::None, Offer::Own) if sni != self.control_name => {
+                Resumption::NameDiffers
+            }
+            (HandshakeKind::Full | HandshakeKind::None, Offer::Own) => Resumption::CipherDiffers,
+        };
+        Ok(SecuredData { stream: Stream::Server(Box::new(stream)), handshake, resumption })
+    }
+
+    /// The handshake. How many tickets there will be is asked when the ClientHello is there.
+    async fn shake(
+        &self,
+        socket: Socket,
+        tickets: impl FnOnce() -> usize,
+    ) -> Result<(server::TlsStream<Socket>, Option<String>), HandshakeFailure> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let hello = start.client_hello();
+        let sni = hello.server_name().map(str::to_ascii_lowercase);
+        let mut config = ServerConfig::clone(&self.base);
+        config.ticketer = Arc::clone(&self.tickets) as Arc<dyn rustls::server::ProducesTickets>;
+        config.session_storage = Arc::clone(&self.tickets) as Arc<dyn rustls::server::StoresServerSessions>;
+        config.send_tls13_tickets = if rustls::server::ProducesTickets::enabled(&*self.tickets) { tickets() } else { 0 };
+        let stream = start.into_stream(Arc::new(config)).await?;
+        Ok((stream, sni))
+    }
+}
+
+fn describe(stream: &server::TlsStream<Socket>, channel: Channel) -> Handshake {
+    let (_, connection) = stream.get_ref();
+    Handshake {
+        leg: Leg::Front,
+        channel,
+        version: version(connection.protocol_version()),
+        kind: kind(connection.handshake_kind()),
+        result: HandshakeResult::Ok,
+    }
+}
+
+pub(super) fn version(version: Option<ProtocolVersion>) -> TlsVersion {
+    match version {
+        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+        Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+        Some(_) | None => TlsVersion::Unknown,
+    }
+}
+
+pub(super) fn kind(kind: Option<rustls::HandshakeKind>) -> HandshakeKind {
+    match kind {
+        Some(rustls::HandshakeKind::Resumed) => HandshakeKind::Resumed,
+        Some(rustls::HandshakeKind::Full | rustls::HandshakeKind::FullWithHelloRetryRequest) => HandshakeKind::Full,
+        None => HandshakeKind::None,
+    }
+}

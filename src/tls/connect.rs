@@ -1,0 +1,217 @@
+//! The gateway as TLS client: control and data connections with backends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore, SignatureScheme,
+};
+
+use super::accept::{kind, version};
+use super::failure::HandshakeFailure;
+use super::identity::fingerprint;
+use super::resumption::TicketShelf;
+use super::settings::Verification;
+use super::stream::Stream;
+use crate::event::{Channel, Handshake, HandshakeResult, Leg};
+use crate::net::Socket;
+
+/// TLS towards one backend.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    config: ClientConfig,
+    name: ServerName<'static>,
+}
+
+/// TLS of one back leg: its control connection and the data connections that resume it.
+#[derive(Debug)]
+pub struct BackTls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    shelf: Arc<TicketShelf>,
+}
+
+/// Why TLS towards a backend cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// The name to verify is neither a DNS name nor an address.
+    #[error("{0:?} is neither a DNS name nor an address, so no certificate can carry it")]
+    Name(String),
+    /// The authorities' file cannot be read.
+    #[error("{path}: {reason}")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system has no roots.
+    #[error("the system's certificate authorities cannot be read ({0}); install ca-certificates or set verify.authorities")]
+    SystemRoots(String),
+    /// The TLS library refused.
+    #[error(transparent)]
+    Tls(#[from] RustlsError),
+}
+
+impl Connector {
+    /// TLS towards `host`, verified as asked.
+    ///
+    /// # Errors
+    /// When authorities or name cannot be used.
+    pub fn new(verification: &Verification, host: &str) -> Result<Self, ConnectorError> {
+        let name = verification.name.as_deref().unwrap_or(host);
+        let server_name = ServerName::try_from(name.to_owned()).map_err(|_| ConnectorError::Name(name.to_owned()))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match verification.fingerprint {
+            Some(pin) => Arc::new(Pinned { pin, provider: Arc::clone(&provider) }),
+            None => WebPkiServerVerifier::builder_with_provider(
+                Arc::new(roots(verification.authorities.as_ref())?),
+                Arc::clone(&provider),
+            )
+            .build()
+            .map_err(|error| RustlsError::General(error.to_string()))?,
+        };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        Ok(Self { config, name: server_name })
+    }
+
+    /// TLS for one back leg, with a shelf for tickets of its own.
+    pub fn back_leg(&self) -> BackTls {
+        let shelf = Arc::new(TicketShelf::default());
+        let mut config = self.config.clone();
+        config.resumption = Resumption::store(Arc::clone(&shelf) as Arc<_>);
+        BackTls { config: Arc::new(config), name: self.name.clone(), shelf }
+    }
+}
+
+impl BackTls {
+    /// Secures the control connection.
+    ///
+    /// # Errors
+    /// When the handshake fails, the certificate is not accepted, or it takes longer than `deadline`.
+    pub async fn secure_control(
+        &self,
+        socket: Socket,
+        deadline: Duration,
+    ) -> Result<(Stream, Handshake), HandshakeFailure> {
+        self.secure(socket.record_by_record(), Channel::Control, deadline).await
+    }
+
+    /// Secures a data connection, resuming the control connection's session.
+    ///
+    /// # Errors
+    /// As [`Self::secure_control`].
+    pub async fn secure_data(
+        &self,
+        socket: Socket,
+        deadline: Duration,
+    ) -> Result<(Stream, Handshake), HandshakeFailure> {
+        self.secure(socket.in_blocks(), Channel::Data, deadline).await
+    }
+
+    /// TLS 1.3 tickets in stock, for the log.
+    pub fn tickets(&self) -> usize {
+        self.shelf.stock()
+    }
+
+    async fn secure(
+        &self,
+        socket: Socket,
+        channel: Channel,
+        deadline: Duration,
+    ) -> Result<(Stream, Handshake), HandshakeFailure> {
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let stream = timeout(deadline, connector.connect(self.name.clone(), socket))
+            .await
+            .map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let (_, connection) = stream.get_ref();
+        let handshake = Handshake {
+            leg: Leg::Back,
+            channel,
+            version: version(connection.protocol_version()),
+            kind: kind(connection.handshake_kind()),
+            result: HandshakeResult::Ok,
+        };
+        Ok((Stream::Client(Box::new(stream)), handshake))
+    }
+}
+
+fn roots(authorities: Option<&PathBuf>) -> Result<RootCertStore, ConnectorError> {
+    let mut store = RootCertStore::empty();
+    let Some(path) = authorities else {
+        let loaded = rustls_native_certs::load_native_certs();
+        let (added, _) = store.add_parsable_certificates(loaded.certs);
+        if added == 0 {
+            let reasons: Vec<_> = loaded.errors.iter().map(ToString::to_string).collect();
+            return Err(ConnectorError::SystemRoots(reasons.join("; ")));
+        }
+        return Ok(store);
+    };
+    let problem = |reason: String| ConnectorError::Authorities { path: path.clone(), reason };
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(error.to_string()))? {
+        let certificate = certificate.map_err(|error| problem(error.to_string()))?;
+        store.add(certificate).map_err(|error| problem(error.to_string()))?;
+    }
+    if store.is_empty() {
+        return Err(problem("holds no certificate".into()));
+    }
+    Ok(store)
+}
+
+/// Accepts one certificate, whatever it says of itself; the key behind it must still sign the handshake.
+#[derive(Debug)]
+struct Pinned {
+    pin: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, RustlsError> {
+        if fingerprint(end_entity) == self.pin {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(RustlsError::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

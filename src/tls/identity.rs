@@ -1,0 +1,233 @@
+//! The gateway's identities: chains and keys, chosen by SNI.
+//!
+//! Invariants: key and certificate of an identity belong together; an unknown or missing SNI gets the first identity;
+//! a self-signed identity is written so that only the gateway's user can read its key.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::settings::{CertificateFiles, Settings};
+
+const SELF_SIGNED_CERTIFICATE: &str = "self-signed.pem";
+const SELF_SIGNED_KEY: &str = "self-signed.key";
+/// The name in a self-signed certificate; nobody can verify it anyway, clients pin its fingerprint.
+const SELF_SIGNED_NAME: &str = "ftps-gateway.invalid";
+
+/// One chain with its key.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    /// The certificate file's path, or `self-signed`: a metric's label.
+    pub label: String,
+    /// DNS names, in lower case; `*.` wildcards included.
+    pub names: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
+    /// SHA-256 of the leaf.
+    pub fingerprint: [u8; 32],
+}
+
+/// All identities; the first is the default.
+#[derive(Debug, Clone)]
+pub struct Identities {
+    identities: Vec<Identity>,
+}
+
+/// Why an identity cannot be used. Names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file cannot be read or does not hold what it should.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Key and certificate are of different pairs.
+    #[error("{private_key} is not the key of {certificate}: {reason}")]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        private_key: PathBuf,
+        /// What the TLS library says.
+        reason: String,
+    },
+    /// A self-signed identity cannot be made or kept.
+    #[error("a self-signed certificate cannot be made in {path}: {reason}. Set tls.certificates, or state_dir to a folder the gateway may write")]
+    SelfSigned {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Identities {
+    /// Loads the configured identities, or the self-signed one, which is made when it is not there yet.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub fn load(settings: &Settings) -> Result<Self, IdentityError> {
+        let mut identities = Vec::new();
+        for files in &settings.certificates {
+            identities.push(Identity::load(files)?);
+        }
+        if identities.is_empty() {
+            identities.push(match &settings.state_dir {
+                Some(folder) => Identity::kept_self_signed(folder)?,
+                None => Identity::self_signed(&[SELF_SIGNED_NAME.into()])?,
+            });
+        }
+        Ok(Self { identities })
+    }
+
+    /// One identity.
+    pub fn single(identity: Identity) -> Self {
+        Self { identities: vec![identity] }
+    }
+
+    /// All of them, the default first.
+    pub fn all(&self) -> &[Identity] {
+        &self.identities
+    }
+
+    fn choose(&self, sni: Option<&str>) -> Option<&Identity> {
+        let named = sni.and_then(|name| self.identities.iter().find(|identity| identity.covers(name)));
+        named.or(self.identities.first())
+    }
+}
+
+impl ResolvesServerCert for Identities {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name()).map(|identity| Arc::clone(&identity.key))
+    }
+}
+
+impl Identity {
+    /// Reads a chain and its key.
+    ///
+    /// # Errors
+    /// When a file cannot be read, holds no certificate or key, or the two do not belong together.
+    pub fn load(files: &CertificateFiles) -> Result<Self, IdentityError> {
+        let problem = |path: &Path, reason: String| IdentityError::File { path: path.to_owned(), reason };
+        let certificate = &files.certificate;
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| problem(certificate, error.to_string()))?;
+        if chain.is_empty() {
+            return Err(problem(certificate, "holds no certificate in PEM form".into()));
+        }
+        let key = PrivateKeyDer::from_pem_file(&files.private_key)
+            .map_err(|error| problem(&files.private_key, error.to_string()))?;
+        let label = certificate.display().to_string();
+        Self::new(chain, key, label).map_err(|reason| IdentityError::Mismatch {
+            certificate: certificate.clone(),
+            private_key: files.private_key.clone(),
+            reason,
+        })
+    }
+
+    /// Makes a self-signed identity for these names that lives as long as the process.
+    ///
+    /// # Errors
+    /// When the cryptographic library fails.
+    pub fn self_signed(names: &[String]) -> Result<Self, IdentityError> {
+        let problem = |reason: String| IdentityError::SelfSigned { path: PathBuf::new(), reason };
+        let made = rcgen::generate_simple_self_signed(names.to_vec()).map_err(|error| problem(error.to_string()))?;
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(|error| problem(error.into()))?;
+        Self::new(vec![made.cert.der().clone()], key, "self-signed".into()).map_err(problem)
+    }
+
+    /// The leaf certificate (DER), for a client that shall trust it.
+    pub fn leaf(&self) -> &[u8] {
+        self.key.cert.first().map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, label: String) -> Result<Self, String> {
+        let leaf = chain.first().ok_or("no certificate")?;
+        let (names, not_after) = describe(leaf)?;
+        let fingerprint = fingerprint(leaf);
+        let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| error.to_string())?;
+        Ok(Self { key: Arc::new(key), label, names, not_after, fingerprint })
+    }
+
+    /// Reads the kept self-signed identity, or makes and keeps one.
+    fn kept_self_signed(folder: &Path) -> Result<Self, IdentityError> {
+        let files = CertificateFiles {
+            certificate: folder.join(SELF_SIGNED_CERTIFICATE),
+            private_key: folder.join(SELF_SIGNED_KEY),
+        };
+        let kept = fs::exists(&files.certificate).unwrap_or(false) && fs::exists(&files.private_key).unwrap_or(false);
+        if !kept {
+            let problem = |reason: String| IdentityError::SelfSigned { path: folder.to_owned(), reason };
+            let made = rcgen::generate_simple_self_signed(vec![SELF_SIGNED_NAME.into()])
+                .map_err(|error| problem(error.to_string()))?;
+            keep(folder, &files, &made.cert.pem(), &made.signing_key.serialize_pem())
+                .map_err(|error| problem(error.to_string()))?;
+        }
+        let mut identity = Self::load(&files)?;
+        identity.label = "self-signed".into();
+        Ok(identity)
+    }
+
+    /// RFC 6125 §6.4.3: `*.` stands for one label.
+    fn covers(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        self.names.iter().any(|own| match own.strip_prefix("*.") {
+            Some(own_parent) => parent == Some(own_parent),
+            None => *own == name,
+        })
+    }
+}
+
+/// SHA-256 of a certificate.
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    bytes
+}
+
+/// DNS names and end of a certificate.
+fn describe(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), String> {
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    let alternative = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
+    let names = alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    Ok((names, parsed.validity().not_after.timestamp()))
+}
+
+/// Writes both files, the key first and readable by the owner alone; a crash in between leaves no half identity.
+fn keep(folder: &Path, files: &CertificateFiles, certificate: &str, key: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    write_new(&files.private_key, key, 0o600)?;
+    write_new(&files.certificate, certificate, 0o644)
+}
+
+fn write_new(path: &Path, content: &str, mode: u32) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(temporary, path)
+}

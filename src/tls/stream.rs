@@ -1,0 +1,150 @@
+//! A connection, plain or under TLS: the one stream type of control and data connections on both legs.
+//!
+//! Invariants: reading tells a proper end (`close_notify`, or FIN on a plain connection) from a truncation and from a
+//! break; [`Stream::finish`] is the only way to a proper end.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_rustls::{client, server};
+
+use crate::net::Socket;
+
+/// A connection, plain or under TLS.
+#[derive(Debug)]
+pub enum Stream {
+    /// No TLS.
+    Plain(Socket),
+    /// The gateway is the TLS server: the front leg.
+    Server(Box<server::TlsStream<Socket>>),
+    /// The gateway is the TLS client: the back leg.
+    Client(Box<client::TlsStream<Socket>>),
+}
+
+/// Why nothing more can be read.
+#[derive(Debug)]
+pub enum WhyClosed {
+    /// The peer ended properly.
+    Clean,
+    /// Under TLS: the connection ended without `close_notify`. It may have been cut by anyone on the way.
+    Unclean,
+    /// Reset, or broken TLS.
+    Broken(io::Error),
+}
+
+impl Stream {
+    /// Whether TLS is on it.
+    pub fn is_private(&self) -> bool {
+        !matches!(self, Self::Plain(_))
+    }
+
+    /// The connection below.
+    pub fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Server(stream) => stream.get_ref().0,
+            Self::Client(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// The connection below; TLS on it is forgotten.
+    pub fn into_socket(self) -> Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Server(stream) => stream.into_inner().0,
+            Self::Client(stream) => stream.into_inner().0,
+        }
+    }
+
+    /// Reads at least one byte into `block`.
+    ///
+    /// # Errors
+    /// Why there are no more.
+    pub async fn read_block(&mut self, block: &mut [u8]) -> Result<usize, WhyClosed> {
+        match self.read(block).await {
+            Ok(0) => Err(WhyClosed::Clean),
+            Ok(read) => Ok(read),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a whole block and hands it to the system.
+    ///
+    /// # Errors
+    /// What the system or TLS says.
+    pub async fn write_block(&mut self, block: &[u8]) -> io::Result<()> {
+        self.write_all(block).await?;
+        self.flush().await
+    }
+
+    /// Ends this side properly: `close_notify` where TLS is up, then FIN. Reading goes on.
+    ///
+    /// # Errors
+    /// When the peer is gone already.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        self.shutdown().await
+    }
+
+    /// Closes so that the peer sees a break: a reset.
+    pub fn reset(self) {
+        self.socket().reset_on_close();
+    }
+
+    /// Ends this side without `close_notify`: FIN under TLS, which a TLS peer sees as a truncation; a reset on a plain
+    /// connection, where FIN would look like a proper end.
+    pub async fn truncate(self) {
+        match self {
+            Self::Plain(_) => self.reset(),
+            Self::Server(_) | Self::Client(_) => {
+                let mut socket = self.into_socket();
+                // A peer that is gone needs no FIN.
+                if let Err(error) = socket.shutdown().await {
+                    tracing::trace!(%error, "a truncated connection was gone already");
+                }
+            }
+        }
+    }
+}
+
+impl From<io::Error> for WhyClosed {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Unclean } else { Self::Broken(error) }
+    }
+}
+
+macro_rules! delegate {
+    ($self:ident, $method:ident($($argument:expr),*)) => {
+        match $self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Server(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+            Stream::Client(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        delegate!(self, poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = ready!(delegate!(self, poll_shutdown(cx)));
+        // The peer may have closed first; then there is nothing left to end.
+        Poll::Ready(match result {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            other => other,
+        })
+    }
+}
