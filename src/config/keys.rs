@@ -272,6 +272,15 @@ mod tests {
         assert_eq!(documented, known);
     }
 
+    #[test]
+    fn the_reference_file_names_every_key() {
+        let file = include_str!("../../gateway.yaml");
+        for key in KEYS.iter().filter(|key| key.path != "backends.<name>") {
+            let word = last(key.path).trim_end_matches("[]");
+            assert!(file.contains(word), "{}", key.path);
+        }
+    }
+
     /// `a[].b` and a value → `a: [{ b: value }]`.
     fn nested(path: &str, value: &str) -> String {
         path.rsplit('.').fold(value.to_owned(), |inner, segment| match segment.strip_suffix("[]") {
