@@ -1,0 +1,66 @@
+//! `limits` and `timeouts`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::read::{Reader, Section};
+use super::scalars::{count, duration, size};
+use crate::policy::Limits;
+use crate::session::Timeouts;
+
+/// Each session has at least two sockets; more than this no machine gives.
+const SESSIONS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// RFC 959 names no length; paths of 4 KiB exist, and a line is held in memory per session.
+const COMMAND_LENGTH: RangeInclusive<usize> = 512..=64 << 10;
+
+/// One line of a reply; long path names come back in them.
+const REPLY_LENGTH: RangeInclusive<usize> = 512..=1 << 20;
+
+/// A deadline of nothing refuses everyone; one of days is none.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
+
+/// A drain may be none at all.
+const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many sessions.
+pub(super) fn limits(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
+    let mut limit = |key, default| reader.value(section, key, default, |node| count(node, SESSIONS));
+    Limits {
+        sessions: limit("sessions", 10_000),
+        sessions_per_address: limit("sessions_per_address", 50),
+        sessions_per_user: limit("sessions_per_user", 50),
+    }
+}
+
+/// The longest command line in bytes.
+pub(super) fn command_length(reader: &mut Reader<'_>, section: Section<'_>) -> usize {
+    reader.value(section, "command_length", 4096, |node| size(node, COMMAND_LENGTH))
+}
+
+/// The longest line of a reply in bytes.
+pub(super) fn reply_length(reader: &mut Reader<'_>, section: Section<'_>) -> usize {
+    reader.value(section, "reply_length", 8192, |node| size(node, REPLY_LENGTH))
+}
+
+/// Deadlines of sessions.
+pub(super) fn timeouts(reader: &mut Reader<'_>, section: Section<'_>) -> Timeouts {
+    let mut timeout =
+        |key, seconds| reader.value(section, key, Duration::from_secs(seconds), |node| duration(node, TIMEOUT));
+    Timeouts {
+        tls_handshake: timeout("tls_handshake", 10),
+        login: timeout("login", 60),
+        idle: timeout("idle", 5 * 60),
+        data_connect: timeout("data_connect", 30),
+        data_stall: timeout("data_stall", 2 * 60),
+        backend_connect: timeout("backend_connect", 5),
+        backend_reply: timeout("backend_reply", 60),
+    }
+}
+
+/// How long a drain waits.
+pub(super) fn drain(reader: &mut Reader<'_>, section: Section<'_>) -> Duration {
+    reader.value(section, "drain", Duration::from_secs(5 * 60), |node| duration(node, DRAIN))
+}
