@@ -1,0 +1,192 @@
+//! The process: configuration, signals, exit status.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::gateway::{Gateway, Prepared, StartError};
+use crate::config::{self, Settings};
+use crate::server::Drain;
+use crate::telemetry::{LogHandle, Metrics, init};
+
+/// Wrong arguments (sysexits.h EX_USAGE).
+pub const EXIT_USAGE: u8 = 64;
+/// The gateway's own machinery failed (EX_SOFTWARE).
+const EXIT_INTERNAL: u8 = 70;
+/// An address or port cannot be had (EX_OSERR).
+pub const EXIT_BIND: u8 = 71;
+/// The configuration is wrong (EX_CONFIG).
+pub const EXIT_CONFIGURATION: u8 = 78;
+
+/// `ftps-gateway check`: says all that is wrong with a configuration, without opening a socket.
+pub fn check(path: &Path) -> ExitCode {
+    let settings = match config::load(path) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
+    };
+    // A self-signed certificate is made by `run`; a check writes nothing.
+    let mut readable = settings.clone();
+    if readable.tls.certificates.is_empty() {
+        readable.tls.state_dir = None;
+    }
+    if let Err(problems) = Prepared::new(&readable) {
+        for problem in problems {
+            eprintln!("{}: {problem}", path.display());
+        }
+        return ExitCode::from(EXIT_CONFIGURATION);
+    }
+    println!(
+        "{}: good. {} listeners, {} backends, passive ports {}-{}.",
+        path.display(),
+        settings.listeners.len(),
+        settings.backends.len(),
+        settings.data.ports.start(),
+        settings.data.ports.end(),
+    );
+    ExitCode::SUCCESS
+}
+
+/// `ftps-gateway run`: serves until a signal ends it.
+pub fn run(path: &Path) -> ExitCode {
+    let settings = match config::load(path) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
+    };
+    let log = init(&settings.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot start");
+            return ExitCode::from(EXIT_INTERNAL);
+        }
+    };
+    runtime.block_on(serve(path, settings, &log))
+}
+
+async fn serve(path: &Path, settings: Settings, log: &LogHandle) -> ExitCode {
+    let metrics = match Metrics::new() {
+        Ok(metrics) => Arc::new(metrics),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be set up");
+            return ExitCode::from(EXIT_INTERNAL);
+        }
+    };
+    let signals = (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        tracing::error!("signals cannot be received");
+        return ExitCode::from(EXIT_INTERNAL);
+    };
+    let gateway = match start(settings, metrics).await {
+        Ok(gateway) => gateway,
+        Err(code) => return code,
+    };
+    notify(sd_notify::NotifyState::Ready);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(path, &gateway, log),
+            _ = interrupt.recv() => {
+                tracing::info!("stopping: all sessions end now");
+                break;
+            }
+            _ = terminate.recv() => {
+                tracing::info!(sessions = gateway.sessions(), "draining: no new sessions, running transfers finish");
+                notify(sd_notify::NotifyState::Stopping);
+                tokio::select! {
+                    drain = gateway.drain() => match drain {
+                        Drain::Finished => tracing::info!("drained"),
+                        Drain::CutOff(sessions) => {
+                            tracing::warn!(sessions, "timeouts.drain is over: these sessions were cut off");
+                        }
+                    },
+                    _ = terminate.recv() => tracing::info!("second SIGTERM: all sessions end now"),
+                    _ = interrupt.recv() => tracing::info!("SIGINT: all sessions end now"),
+                }
+                break;
+            }
+        }
+    }
+    gateway.stop().await;
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, ExitCode> {
+    let self_signed = settings.tls.certificates.is_empty();
+    match Gateway::start(settings, metrics).await {
+        Ok(gateway) => {
+            for identity in gateway.identities() {
+                let fingerprint = hex(&identity.fingerprint);
+                tracing::info!(certificate = identity.label, %fingerprint, "certificate loaded");
+            }
+            if self_signed {
+                tracing::warn!("the certificate is self-signed: clients cannot verify it. Set tls.certificates");
+            }
+            for (listener, address) in gateway.listeners() {
+                tracing::info!(listener = &**listener, %address, "listening");
+            }
+            if let Some(address) = gateway.admin_address() {
+                tracing::info!(%address, "admin pages");
+            }
+            Ok(gateway)
+        }
+        Err(error) => {
+            for line in error.to_string().lines() {
+                tracing::error!("cannot start: {line}");
+            }
+            Err(ExitCode::from(match error {
+                StartError::Configuration(_) => EXIT_CONFIGURATION,
+                StartError::Bind(_) => EXIT_BIND,
+                StartError::Internal(_) => EXIT_INTERNAL,
+            }))
+        }
+    }
+}
+
+fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
+    notify(sd_notify::NotifyState::Reloading);
+    match config::load(path) {
+        Ok(settings) => {
+            let level = settings.log.level;
+            match gateway.reload(settings) {
+                Ok(restart) => {
+                    log.set(level);
+                    for key in restart {
+                        tracing::warn!(key, "this key has changed and needs a restart; the old value stays");
+                    }
+                }
+                Err(error) => {
+                    for line in error.to_string().lines() {
+                        tracing::error!("the new configuration is refused, the old one stays: {line}");
+                    }
+                }
+            }
+        }
+        Err(problems) => {
+            gateway.reload_failed();
+            for line in problems.to_string().lines() {
+                tracing::error!("the new configuration is refused, the old one stays: {line}");
+            }
+        }
+    }
+    notify(sd_notify::NotifyState::Ready);
+}
+
+/// Tells systemd, where there is one.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

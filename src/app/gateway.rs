@@ -1,0 +1,375 @@
+//! A running gateway.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Backend, Deadlines, Pool, probe};
+use crate::config::Settings;
+use crate::data::{Advertise, PassivePorts, PortError};
+use crate::event::{Event, Observer};
+use crate::policy::{Admission, HostNames};
+use crate::server::{BindError, Bound, Drain, Server};
+use crate::session::{self, Surroundings};
+use crate::telemetry::{Metrics, Pages, Readiness, Telemetry, serve};
+use crate::tls::{FrontTls, Identities, Identity, IdentityError};
+
+/// A running gateway. Dropping it stops it without a good-bye.
+pub struct Gateway {
+    settings: Mutex<Settings>,
+    surroundings: Arc<ArcSwap<Surroundings>>,
+    server: Server,
+    admission: Arc<Admission>,
+    telemetry: Telemetry,
+    pages: Arc<Pages>,
+    admin: Option<Admin>,
+    probes: Mutex<JoinSet<()>>,
+    identities: Arc<Identities>,
+}
+
+struct Admin {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// The gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something the configuration names cannot be used: a certificate, an authority, a resolver.
+    #[error("{0}")]
+    Configuration(String),
+    /// An address or port cannot be had.
+    #[error("{0}")]
+    Bind(String),
+    /// The gateway's own machinery.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// A new configuration is refused; the old one stays.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReloadError(String);
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error.to_string())
+    }
+}
+
+impl From<PortError> for StartError {
+    fn from(error: PortError) -> Self {
+        Self::Bind(error.to_string())
+    }
+}
+
+/// What a configuration needs besides sockets: everything that can be wrong with it is found here.
+pub(super) struct Prepared {
+    pub(super) identities: Arc<Identities>,
+    front_tls: FrontTls,
+    backends: Vec<Backend>,
+    advertise: Advertise,
+}
+
+impl Prepared {
+    /// Loads certificates and authorities.
+    ///
+    /// # Errors
+    /// Every problem, each naming its file.
+    pub(super) fn new(settings: &Settings) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let identities = match Identities::load(&settings.tls) {
+            Ok(identities) => Some(Arc::new(identities)),
+            Err(error) => {
+                problems.push(described(&error));
+                None
+            }
+        };
+        let mut backends = Vec::new();
+        for backend in &settings.backends {
+            match Backend::new(backend.clone()) {
+                Ok(backend) => backends.push(backend),
+                Err(error) => problems.push(format!("backends.{}.verify: {error}", backend.name)),
+            }
+        }
+        let advertise = match Advertise::new(settings.data.advertise.clone()) {
+            Ok(advertise) => Some(advertise),
+            Err(error) => {
+                problems.push(format!("passive.advertise: the system's resolver cannot be used: {error}"));
+                None
+            }
+        };
+        let (Some(identities), Some(advertise), true) = (identities, advertise, problems.is_empty()) else {
+            return Err(problems);
+        };
+        let front_tls =
+            FrontTls::new(Arc::clone(&identities), settings.tls.minimum_version, settings.protection.data_resumption)
+                .map_err(|error| vec![format!("tls: {error}")])?;
+        Ok(Self { identities, front_tls, backends, advertise })
+    }
+}
+
+fn described(error: &IdentityError) -> String {
+    match error {
+        IdentityError::SelfSigned { .. } => error.to_string(),
+        IdentityError::File { .. } | IdentityError::Mismatch { .. } => format!("tls.certificates: {error}"),
+    }
+}
+
+impl Gateway {
+    /// Binds everything and begins to serve. Must run inside the runtime.
+    ///
+    /// # Errors
+    /// When certificates cannot be used or an address cannot be had.
+    pub async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        let prepared = Prepared::new(&settings).map_err(|problems| StartError::Configuration(problems.join("\n")))?;
+        let telemetry = Telemetry::new(Arc::clone(&metrics));
+        let observer: Arc<dyn Observer> = Arc::new(telemetry.clone());
+
+        let mut bound = Vec::new();
+        for listener in &settings.listeners {
+            bound.push(Bound::new(listener.clone())?);
+        }
+        let addresses = passive_addresses(bound.iter().map(|bound| bound.address().ip()));
+        let ports = Arc::new(PassivePorts::bind(&settings.data.ports, &addresses, &observer)?);
+        let pages = Arc::new(Pages::new(Arc::clone(&metrics)));
+        let admin = match settings.admin {
+            Some(admin) => Some(Admin::start(admin.address, &pages).await?),
+            None => None,
+        };
+
+        metrics.set_listeners(settings.listeners.iter().map(|listener| &*listener.name));
+        let watched = Arc::clone(&ports);
+        metrics.watch_passive_ports(move || watched.usage());
+        tell_metrics(&metrics, &settings, &prepared.identities);
+
+        let identities = Arc::clone(&prepared.identities);
+        let admission = Admission::new(settings.limits);
+        let surroundings = Arc::new(surroundings(&settings, prepared, ports, &admission, observer));
+        let surroundings = Arc::new(ArcSwap::new(surroundings));
+        let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));
+        pages.set_readiness(Readiness::Ready);
+        let gateway = Self {
+            settings: Mutex::new(settings),
+            surroundings,
+            server,
+            admission,
+            telemetry,
+            pages,
+            admin,
+            probes: Mutex::new(JoinSet::new()),
+            identities,
+        };
+        gateway.probe_backends();
+        Ok(gateway)
+    }
+
+    /// Names and addresses of the listeners.
+    pub fn listeners(&self) -> &[(Arc<str>, SocketAddr)] {
+        self.server.listeners()
+    }
+
+    /// The identities in force when the gateway started.
+    pub fn identities(&self) -> &[Identity] {
+        self.identities.all()
+    }
+
+    /// Where the admin pages are.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// The passive ports.
+    pub fn passive_ports(&self) -> Arc<PassivePorts> {
+        Arc::clone(&self.surroundings.load().ports)
+    }
+
+    /// Sessions that run now.
+    pub fn sessions(&self) -> usize {
+        self.server.sessions()
+    }
+
+    /// Puts a new configuration in force for sessions that begin from now on. Running ones keep theirs. Says which
+    /// keys have changed that only a restart puts in force.
+    ///
+    /// # Errors
+    /// When it cannot be used; then nothing changes.
+    pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
+        let prepared = match Prepared::new(&settings) {
+            Ok(prepared) => prepared,
+            Err(problems) => {
+                self.telemetry.observe(&Event::Reloaded { accepted: false });
+                return Err(ReloadError(problems.join("\n")));
+            }
+        };
+        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let restart = needs_restart(&current, &settings);
+        tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
+        self.admission.set_limits(settings.limits);
+        let ports = self.passive_ports();
+        let observer: Arc<dyn Observer> = Arc::new(self.telemetry.clone());
+        let new = surroundings(&settings, prepared, ports, &self.admission, observer);
+        self.surroundings.store(Arc::new(new));
+        *current = settings;
+        drop(current);
+        self.telemetry.observe(&Event::Reloaded { accepted: true });
+        self.probe_backends();
+        Ok(restart)
+    }
+
+    /// A configuration file could not be read: counted, and the old one stays.
+    pub fn reload_failed(&self) {
+        self.telemetry.observe(&Event::Reloaded { accepted: false });
+    }
+
+    /// Takes no new sessions and lets running transfers finish, for at most `timeouts.drain`.
+    pub async fn drain(&self) -> Drain {
+        self.pages.set_readiness(Readiness::Draining);
+        let limit = self.settings.lock().unwrap_or_else(PoisonError::into_inner).drain;
+        self.server.drain(limit).await
+    }
+
+    /// Ends all sessions now, and the admin pages last.
+    pub async fn stop(self) {
+        self.pages.set_readiness(Readiness::Draining);
+        self.server.stop().await;
+        if let Some(mut admin) = self.admin {
+            admin.stop.cancel();
+            if tokio::time::timeout(Duration::from_secs(2), &mut admin.task).await.is_err() {
+                tracing::debug!("the admin pages were still being read");
+            }
+        }
+    }
+
+    /// Asks each backend what it offers, so that FEAT before login can say so. A backend that is down stays unknown.
+    fn probe_backends(&self) {
+        let surroundings = self.surroundings.load_full();
+        let timeouts = surroundings.settings.timeouts;
+        let deadlines = Deadlines {
+            connect: timeouts.backend_connect,
+            handshake: timeouts.tls_handshake,
+            reply: timeouts.backend_reply,
+        };
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.abort_all();
+        for backend in surroundings.pool.all() {
+            let backend = Arc::clone(backend);
+            let reply_length = surroundings.settings.reply_length;
+            probes.spawn(async move {
+                let name = Arc::clone(&backend.settings().name);
+                if let Err(error) = probe(&backend, deadlines, reply_length).await {
+                    tracing::warn!(backend = &*name, reason = error.failure.label(), detail = %error, "backend cannot be used");
+                }
+            });
+        }
+    }
+}
+
+impl Admin {
+    async fn start(address: SocketAddr, pages: &Arc<Pages>) -> Result<Self, StartError> {
+        let problem = |error| StartError::Bind(format!("the admin pages cannot listen on {address}: {error}"));
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(problem)?;
+        let address = listener.local_addr().map_err(problem)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let pages = Arc::clone(pages);
+        let task = tokio::spawn(async move { serve(listener, pages, stopped.cancelled_owned()).await });
+        Ok(Self { address, stop, task })
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn surroundings(
+    settings: &Settings,
+    prepared: Prepared,
+    ports: Arc<PassivePorts>,
+    admission: &Arc<Admission>,
+    observer: Arc<dyn Observer>,
+) -> Surroundings {
+    let hosts = HostNames {
+        routed: settings.routes.hosts().cloned().collect(),
+        certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
+    };
+    Surroundings {
+        settings: session::Settings {
+            protection: settings.protection,
+            routes: settings.routes.clone(),
+            hosts,
+            command_length: settings.command_length,
+            reply_length: settings.reply_length,
+            timeouts: settings.timeouts,
+            banner: settings.banner.clone(),
+        },
+        front_tls: prepared.front_tls,
+        pool: Pool::new(prepared.backends),
+        ports,
+        advertise: prepared.advertise,
+        active: settings.data.active,
+        admission: Arc::clone(admission),
+        observer,
+    }
+}
+
+fn tell_metrics(metrics: &Metrics, settings: &Settings, identities: &Identities) {
+    metrics.set_backends(settings.backends.iter().map(|backend| &*backend.name));
+    let certificates: Vec<_> =
+        identities.all().iter().map(|identity| (identity.label.clone(), identity.not_after)).collect();
+    metrics.set_certificates(&certificates);
+}
+
+/// Sockets are bound once.
+fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    if old.listeners != new.listeners {
+        keys.push("listeners");
+    }
+    if old.data.ports != new.data.ports {
+        keys.push("passive.ports");
+    }
+    if old.admin != new.admin {
+        keys.push("admin.address");
+    }
+    if old.log.format != new.log.format {
+        keys.push("log.format");
+    }
+    keys
+}
+
+/// Where passive ports are bound: on each address that clients can dial, once.
+fn passive_addresses(listeners: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let addresses: HashSet<IpAddr> = listeners.collect();
+    if addresses.contains(&IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+        return vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    }
+    let all_ipv4 = addresses.contains(&IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let wanted = |address: &IpAddr| !all_ipv4 || address.is_ipv6() || address.is_unspecified();
+    addresses.into_iter().filter(wanted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passive_ports_are_bound_once_on_what_clients_can_dial() {
+        let addresses = |list: &[&str]| {
+            let mut bound = passive_addresses(list.iter().map(|address| address.parse().unwrap()));
+            bound.sort();
+            bound.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(&["::", "127.0.0.1", "::"]), ["::"]);
+        assert_eq!(addresses(&["0.0.0.0", "127.0.0.1", "::1"]), ["0.0.0.0", "::1"]);
+        assert_eq!(addresses(&["10.0.0.1", "10.0.0.1", "10.0.0.2"]), ["10.0.0.1", "10.0.0.2"]);
+    }
+}
