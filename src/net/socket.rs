@@ -16,12 +16,19 @@ const RECORD_HEADER: usize = 5;
 /// How much a data connection under TLS takes from the kernel at once: sixteen records in one system call, where
 /// rustls alone would ask for less than one.
 const READ_AHEAD: usize = 256 * 1024;
+/// So many reads of a data connection under TLS are acknowledged at once. A client that keeps Nagle's delay on and sends
+/// ChangeCipherSpec and Finished as two segments (GnuTLS: lftp) sends the second when the first is acknowledged, and the
+/// usual 40 ms until then would be added to every small file.
+const PROMPT_READS: u32 = 8;
+/// On a control connection every read: commands sent ahead wait for each other in the same way, and reads are few.
+const PROMPT_ALWAYS: u32 = u32::MAX;
 
 /// A TCP connection under a TLS session, or plain.
 #[derive(Debug)]
 pub struct Socket {
     tcp: TcpStream,
     reading: Reading,
+    prompt_reads: u32,
 }
 
 #[derive(Debug)]
@@ -44,13 +51,14 @@ struct Record {
 impl Socket {
     /// A plain connection.
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, reading: Reading::Straight }
+        Self { tcp, reading: Reading::Straight, prompt_reads: 0 }
     }
 
     /// The same connection about to carry TLS on a control connection.
     #[must_use]
     pub fn record_by_record(mut self) -> Self {
         self.reading = Reading::Record(Record::default());
+        self.prompt_reads = PROMPT_ALWAYS;
         self
     }
 
@@ -58,6 +66,7 @@ impl Socket {
     #[must_use]
     pub fn in_blocks(mut self) -> Self {
         self.reading = Reading::Ahead { block: vec![0; READ_AHEAD].into(), start: 0, end: 0 };
+        self.prompt_reads = PROMPT_READS;
         self
     }
 
@@ -82,6 +91,17 @@ impl Socket {
         }
     }
 }
+
+/// Only a wish: the system goes back to its own ways with the next bytes it sends.
+#[cfg(target_os = "linux")]
+fn acknowledge_at_once(tcp: &TcpStream) {
+    if let Err(error) = SockRef::from(tcp).set_tcp_quickack(true) {
+        tracing::trace!(%error, "a connection could not be told to acknowledge at once");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn acknowledge_at_once(_: &TcpStream) {}
 
 impl Record {
     /// How much may be read now.
@@ -108,7 +128,10 @@ impl Record {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { tcp, reading } = self.get_mut();
+        let Self { tcp, reading, prompt_reads } = self.get_mut();
+        if *prompt_reads > 0 {
+            acknowledge_at_once(tcp);
+        }
         let tcp = Pin::new(tcp);
         match reading {
             Reading::Straight => tcp.poll_read(cx, buf),
@@ -117,6 +140,7 @@ impl AsyncRead for Socket {
                 let allowance = record.allowance().min(buf.remaining());
                 let mut limited = ReadBuf::new(buf.initialize_unfilled_to(allowance));
                 ready!(tcp.poll_read(cx, &mut limited))?;
+                *prompt_reads = prompt_reads.saturating_sub(1);
                 let read = limited.filled().len();
                 record.advance(limited.filled());
                 buf.advance(read);
@@ -126,6 +150,7 @@ impl AsyncRead for Socket {
                 if start == end {
                     let mut whole = ReadBuf::new(block);
                     ready!(tcp.poll_read(cx, &mut whole))?;
+                    *prompt_reads = prompt_reads.saturating_sub(1);
                     (*start, *end) = (0, whole.filled().len());
                 }
                 let piece = (*end - *start).min(buf.remaining());
