@@ -41,8 +41,6 @@ pub struct Premises {
     pub policy: ProtectionPolicy,
     /// The client's address: active data connections go there and nowhere else.
     pub client: IpAddr,
-    /// The address the client dialled.
-    pub dialled: IpAddr,
     /// The backend's address.
     pub backend: IpAddr,
     /// How data connections with the backend are arranged.
@@ -302,6 +300,11 @@ impl Dialogue {
         self.queue.len() < QUEUE && self.client_gone.is_none()
     }
 
+    /// Where the session stands with PBSZ and PROT.
+    pub fn protection(&self) -> ProtectionState {
+        self.protection
+    }
+
     /// A transfer is being prepared, runs, or is being closed.
     pub fn in_transfer(&self) -> bool {
         matches!(self.phase, Phase::Transfer(_))
@@ -350,12 +353,12 @@ impl Dialogue {
     }
 
     fn command(&mut self, command: Command, steps: &mut Vec<Step>) {
-        if let Phase::Transfer(_) = self.phase {
+        if let Phase::Transfer(transfer) = &self.phase {
             match command.verb() {
                 // Its effect is at once; its own reply comes in its turn (RFC 959 §4.1.3).
                 Verb::Abor => self.abort(steps),
                 // RFC 959 §4.1.3: STAT may be sent during a transfer and is answered at once.
-                Verb::Stat if !command.has_argument() => {
+                Verb::Stat if !command.has_argument() && !transfer.mid_reply => {
                     steps.push(Step::Answer(self.status()));
                     return;
                 }
