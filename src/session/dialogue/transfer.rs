@@ -4,8 +4,8 @@ use super::{Arranged, BackNews, Close, Dialogue, Front, FrontNews, Phase, Step, 
 use crate::data::PumpEnd;
 use crate::event::{DataMode, DataOutcome, Resumption, TransferResult};
 use crate::ftp::{Code, Command, Reply, ReplyLine};
-use crate::session::answers;
 use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind, clear};
+use crate::session::answers;
 
 /// What is kept of the text of a final reply: servers add a line or two of statistics.
 const FINAL_LINES: usize = 64;
