@@ -28,8 +28,8 @@ const LAST_BYTES: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_millis(250);
 /// In clear every upload ends with FIN, so everybody pays for the doubt.
 const CLEAR_GRACE: Duration = Duration::from_millis(25);
-/// After ABOR, a backend that has said one thing may say another.
-const QUIET: Duration = Duration::from_secs(1);
+/// After ABOR or a cut, a backend that has said one thing may say another.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// How the command stage ended.
 pub(super) enum Served {

@@ -212,7 +212,7 @@ pub enum Timer {
     Grace,
     /// The same after an upload in clear, where FIN is the only end there is.
     ClearGrace,
-    /// More replies of a backend after ABOR.
+    /// More replies of a backend after ABOR or a cut.
     Quiet,
 }
 
@@ -254,7 +254,7 @@ enum Phase {
     /// A transfer command and its data.
     Transfer(Box<Transfer>),
     /// The client has its answer; the backend still owes final replies.
-    Settling { owed: u8, seen: u8 },
+    Settling { owed: u8, seen: u8, heard: bool },
     /// The session has ended.
     Over,
 }
@@ -318,7 +318,7 @@ impl Dialogue {
             Phase::Waiting | Phase::Features(_) => Some(Timer::BackendReply),
             Phase::Arranging(arranging) => arranging.timer(),
             Phase::Transfer(transfer) => transfer.timer(),
-            Phase::Settling { seen: 0, .. } => Some(Timer::BackendReply),
+            Phase::Settling { heard: false, .. } => Some(Timer::BackendReply),
             Phase::Settling { .. } => Some(Timer::Quiet),
             Phase::Over => None,
         }
@@ -445,8 +445,13 @@ impl Dialogue {
             }
             Phase::Arranging(_) => self.arranging_reply(line, steps),
             Phase::Transfer(_) => self.transfer_reply(line, steps),
-            Phase::Settling { owed, seen } => {
-                if !line.last || line.code.is_preliminary() {
+            Phase::Settling { owed, seen, heard } => {
+                if !line.last {
+                    return;
+                }
+                // Pure-FTPd's last word on a download that was cut is a 150; nothing follows it.
+                *heard = true;
+                if line.code.is_preliminary() {
                     return;
                 }
                 *seen += 1;
@@ -471,7 +476,7 @@ impl Dialogue {
                 steps.push(Step::Answer(super::answers::goodbye(Why::Reason(Reason::Idle))));
                 self.end(By::Client, Why::Reason(Reason::Idle), steps);
             }
-            (Phase::Settling { owed, seen }, Timer::Quiet) => {
+            (Phase::Settling { owed, seen, .. }, Timer::Quiet) => {
                 self.strays = owed.saturating_sub(*seen);
                 self.phase = Phase::Idle;
             }

@@ -223,6 +223,17 @@ fn a_backend_that_says_only_one_thing_to_abor_is_waited_for_and_its_late_word_sw
 }
 
 #[test]
+fn a_backend_whose_last_word_on_a_cut_is_150_holds_nobody_up() {
+    let mut stage = Stage::running("RETR a");
+    assert_eq!(heard(&stage.input(Input::Pumped(PumpEnd::SinkBroke))), [426]);
+    assert_eq!(stage.dialogue.timer(), Some(Timer::BackendReply));
+    stage.backend("150 0.5 seconds (measured here)\r\n");
+    assert_eq!(stage.dialogue.timer(), Some(Timer::Quiet));
+    stage.client("NOOP");
+    assert_eq!(sent(&stage.input(Input::Expired(Timer::Quiet))), ["NOOP"]);
+}
+
+#[test]
 fn abor_when_nothing_runs_is_226_and_the_backend_hears_nothing() {
     let steps = Stage::new().client("ABOR");
     assert_eq!((heard(&steps), sent(&steps)), (vec![226], vec![]));
