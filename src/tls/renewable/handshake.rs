@@ -46,7 +46,7 @@ pub(in crate::tls) async fn secure(
             Ok(_) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Err(error) => {
                 incoming.drain(..discard);
-                tell(&mut connection, &mut outgoing, &mut socket).await;
+                tell(&mut connection, &mut incoming, &mut outgoing, &mut socket).await;
                 return Err(error.into());
             }
         }
@@ -80,11 +80,17 @@ fn encode(
 }
 
 /// Sends the alert that says why the handshake failed, if there is one and the peer is still there.
-async fn tell(connection: &mut UnbufferedClientConnection, outgoing: &mut Vec<u8>, socket: &mut Socket) {
-    while let Ok(ConnectionState::EncodeTlsData(mut state)) = connection.process_tls_records(&mut []).state {
-        if encode(outgoing, |out| state.encode(out)).is_err() {
-            break;
-        }
+async fn tell(
+    connection: &mut UnbufferedClientConnection,
+    incoming: &mut [u8],
+    outgoing: &mut Vec<u8>,
+    socket: &mut Socket,
+) {
+    // Asked once: the alert comes first, and a failed connection shall not look at the peer's bytes again.
+    let status = connection.process_tls_records(incoming);
+    let Ok(ConnectionState::EncodeTlsData(mut state)) = status.state else { return };
+    if encode(outgoing, |out| state.encode(out)).is_err() {
+        return;
     }
     if let Err(error) = socket.write_all(outgoing).await {
         tracing::trace!(%error, "the backend is gone and hears no alert");

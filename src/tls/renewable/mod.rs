@@ -255,3 +255,6 @@ impl AsyncWrite for Renewable {
 fn broken(reason: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason.to_string())
 }
+
+#[cfg(test)]
+mod tests;
