@@ -221,7 +221,12 @@ impl Gateway {
         let observer: Arc<dyn Observer> = Arc::new(self.telemetry.clone());
         let new = surroundings(&settings, prepared, ports, &self.admission, observer);
         self.surroundings.store(Arc::new(new));
-        *current = settings;
+        // What is bound stays bound, so the next reload still says so.
+        let bound = std::mem::replace(&mut *current, settings);
+        current.listeners = bound.listeners;
+        current.data.ports = bound.data.ports;
+        current.admin = bound.admin;
+        current.log.format = bound.log.format;
         drop(current);
         self.telemetry.observe(&Event::Reloaded { accepted: true });
         self.probe_backends();

@@ -28,8 +28,8 @@ const LAST_BYTES: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_millis(250);
 /// In clear every upload ends with FIN, so everybody pays for the doubt.
 const CLEAR_GRACE: Duration = Duration::from_millis(25);
-/// After ABOR, a backend that has said one thing may say another.
-const QUIET: Duration = Duration::from_secs(1);
+/// After ABOR or a cut, a backend that has said one thing may say another.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// How the command stage ended.
 pub(super) enum Served {
@@ -65,6 +65,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
     let mut steps = VecDeque::new();
     let mut timer: Option<(Timer, Instant)> = None;
     let mut drain_told = false;
+    let mut client_gone = false;
     loop {
         while let Some(step) = steps.pop_front() {
             match stand.perform(step, &mut lobby) {
@@ -89,6 +90,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 }
                 Turn::LoginAgain(command) => {
                     stand.drop_back().await;
+                    lobby.protection = stand.dialogue.protection();
                     lobby.deadline = lobby.context.login_deadline();
                     return Served::Anew(Box::new(lobby), Some(command));
                 }
@@ -113,14 +115,17 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
             Input::Drain
         } else {
             tokio::select! {
-                event = lobby.front.turn(wants_commands) => match event {
+                event = lobby.front.turn(wants_commands), if !client_gone => match event {
                     Ok(FrontEvent::Drained) => continue,
                     Ok(FrontEvent::Flawed(refusal)) => Input::Flawed(refusal),
                     Ok(FrontEvent::Command(command)) => {
                         lobby.context.observe(&Event::Command { who: &lobby.context.who, verb: command.verb() });
                         Input::Command(command)
                     }
-                    Err(why) => Input::ClientGone(lobby.context.client_closed(&why)),
+                    Err(why) => {
+                        client_gone = true;
+                        Input::ClientGone(lobby.context.client_closed(&why))
+                    }
                 },
                 event = stand.back.turn(wants_replies) => match event {
                     Ok(BackEvent::Drained) => continue,
@@ -149,7 +154,6 @@ impl Stand {
         let premises = Premises {
             policy: surroundings.settings.protection,
             client: lobby.context.client,
-            dialled: lobby.context.dialled,
             backend: back.peer(),
             preference: back.backend().settings().data,
             back: back.protection(),

@@ -149,9 +149,9 @@ impl Identity {
     /// When the cryptographic library fails.
     pub fn self_signed(names: &[String]) -> Result<Self, IdentityError> {
         let problem = |reason: String| IdentityError::SelfSigned { path: PathBuf::new(), reason };
-        let made = rcgen::generate_simple_self_signed(names.to_vec()).map_err(|error| problem(error.to_string()))?;
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(|error| problem(error.into()))?;
-        Self::new(vec![made.cert.der().clone()], key, "self-signed".into()).map_err(problem)
+        let (certificate, key) = make_self_signed(names).map_err(|error| problem(error.to_string()))?;
+        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| problem(error.into()))?;
+        Self::new(vec![certificate.der().clone()], key, "self-signed".into()).map_err(problem)
     }
 
     /// The leaf certificate (DER), for a client that shall trust it.
@@ -197,14 +197,28 @@ impl Identity {
 pub fn keep_self_signed(folder: &Path, names: &[String]) -> Result<CertificateFiles, IdentityError> {
     let files = self_signed_files(folder);
     let problem = |reason: String| IdentityError::SelfSigned { path: folder.to_owned(), reason };
-    let made = rcgen::generate_simple_self_signed(names.to_vec()).map_err(|error| problem(error.to_string()))?;
-    keep(folder, &files, &made.cert.pem(), &made.signing_key.serialize_pem())
-        .map_err(|error| problem(error.to_string()))?;
+    let (certificate, key) = make_self_signed(names).map_err(|error| problem(error.to_string()))?;
+    keep(folder, &files, &certificate.pem(), &key.serialize_pem()).map_err(|error| problem(error.to_string()))?;
     Ok(files)
 }
 
 fn self_signed_files(folder: &Path) -> CertificateFiles {
     CertificateFiles { certificate: folder.join(SELF_SIGNED_CERTIFICATE), private_key: folder.join(SELF_SIGNED_KEY) }
+}
+
+/// A new key and a certificate for it: ECDSA P-256, ten years.
+fn make_self_signed(names: &[String]) -> Result<(rcgen::Certificate, rcgen::KeyPair), rcgen::Error> {
+    const YEARS: i64 = 10;
+    let mut parameters = rcgen::CertificateParams::new(names.to_vec())?;
+    let now = time::OffsetDateTime::now_utc();
+    // A client whose clock is behind shall not see a certificate of tomorrow.
+    parameters.not_before = now - time::Duration::days(1);
+    parameters.not_after = now + time::Duration::days(365 * YEARS);
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "ftps-gateway self-signed");
+    let key = rcgen::KeyPair::generate()?;
+    let certificate = parameters.self_signed(&key)?;
+    Ok((certificate, key))
 }
 
 /// SHA-256 of a certificate.

@@ -113,7 +113,7 @@ impl Dialogue {
     }
 
     fn settle(&mut self, owed: u8) {
-        self.phase = if owed == 0 { Phase::Idle } else { Phase::Settling { owed, seen: 0 } };
+        self.phase = if owed == 0 { Phase::Idle } else { Phase::Settling { owed, seen: 0, heard: false } };
     }
 
     fn record(&mut self, result: TransferResult, code: u16, steps: &mut Vec<Step>) {

@@ -41,8 +41,6 @@ pub struct Premises {
     pub policy: ProtectionPolicy,
     /// The client's address: active data connections go there and nowhere else.
     pub client: IpAddr,
-    /// The address the client dialled.
-    pub dialled: IpAddr,
     /// The backend's address.
     pub backend: IpAddr,
     /// How data connections with the backend are arranged.
@@ -214,7 +212,7 @@ pub enum Timer {
     Grace,
     /// The same after an upload in clear, where FIN is the only end there is.
     ClearGrace,
-    /// More replies of a backend after ABOR.
+    /// More replies of a backend after ABOR or a cut.
     Quiet,
 }
 
@@ -256,7 +254,7 @@ enum Phase {
     /// A transfer command and its data.
     Transfer(Box<Transfer>),
     /// The client has its answer; the backend still owes final replies.
-    Settling { owed: u8, seen: u8 },
+    Settling { owed: u8, seen: u8, heard: bool },
     /// The session has ended.
     Over,
 }
@@ -302,6 +300,11 @@ impl Dialogue {
         self.queue.len() < QUEUE && self.client_gone.is_none()
     }
 
+    /// Where the session stands with PBSZ and PROT.
+    pub fn protection(&self) -> ProtectionState {
+        self.protection
+    }
+
     /// A transfer is being prepared, runs, or is being closed.
     pub fn in_transfer(&self) -> bool {
         matches!(self.phase, Phase::Transfer(_))
@@ -315,7 +318,7 @@ impl Dialogue {
             Phase::Waiting | Phase::Features(_) => Some(Timer::BackendReply),
             Phase::Arranging(arranging) => arranging.timer(),
             Phase::Transfer(transfer) => transfer.timer(),
-            Phase::Settling { seen: 0, .. } => Some(Timer::BackendReply),
+            Phase::Settling { heard: false, .. } => Some(Timer::BackendReply),
             Phase::Settling { .. } => Some(Timer::Quiet),
             Phase::Over => None,
         }
@@ -350,12 +353,12 @@ impl Dialogue {
     }
 
     fn command(&mut self, command: Command, steps: &mut Vec<Step>) {
-        if let Phase::Transfer(_) = self.phase {
+        if let Phase::Transfer(transfer) = &self.phase {
             match command.verb() {
                 // Its effect is at once; its own reply comes in its turn (RFC 959 §4.1.3).
                 Verb::Abor => self.abort(steps),
                 // RFC 959 §4.1.3: STAT may be sent during a transfer and is answered at once.
-                Verb::Stat if !command.has_argument() => {
+                Verb::Stat if !command.has_argument() && !transfer.mid_reply => {
                     steps.push(Step::Answer(self.status()));
                     return;
                 }
@@ -442,8 +445,13 @@ impl Dialogue {
             }
             Phase::Arranging(_) => self.arranging_reply(line, steps),
             Phase::Transfer(_) => self.transfer_reply(line, steps),
-            Phase::Settling { owed, seen } => {
-                if !line.last || line.code.is_preliminary() {
+            Phase::Settling { owed, seen, heard } => {
+                if !line.last {
+                    return;
+                }
+                // Pure-FTPd's last word on a download that was cut is a 150; nothing follows it.
+                *heard = true;
+                if line.code.is_preliminary() {
                     return;
                 }
                 *seen += 1;
@@ -468,7 +476,7 @@ impl Dialogue {
                 steps.push(Step::Answer(super::answers::goodbye(Why::Reason(Reason::Idle))));
                 self.end(By::Client, Why::Reason(Reason::Idle), steps);
             }
-            (Phase::Settling { owed, seen }, Timer::Quiet) => {
+            (Phase::Settling { owed, seen, .. }, Timer::Quiet) => {
                 self.strays = owed.saturating_sub(*seen);
                 self.phase = Phase::Idle;
             }

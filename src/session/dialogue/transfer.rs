@@ -5,6 +5,7 @@ use crate::data::PumpEnd;
 use crate::event::{DataMode, DataOutcome, Resumption, TransferResult};
 use crate::ftp::{Code, Command, Reply, ReplyLine};
 use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind, clear};
+use crate::session::answers;
 
 /// What is kept of the text of a final reply: servers add a line or two of statistics.
 const FINAL_LINES: usize = 64;
@@ -25,6 +26,8 @@ pub(super) struct Transfer {
     pub(super) pump: PumpState,
     /// Why it failed; the final reply follows from it.
     pub(super) failure: Option<TransferResult>,
+    /// A preliminary reply of several lines is on its way to the client.
+    pub(super) mid_reply: bool,
     pub(super) lines: Vec<ReplyLine>,
     /// The backend's final reply has come.
     pub(super) final_code: Option<Code>,
@@ -105,6 +108,15 @@ impl Dialogue {
                 return;
             }
         };
+        // The client's side has failed already: the backend need not create or cut a file for it.
+        if let Front::Failed(result, detail) = front {
+            let reply = answers::failed(result, Some(detail));
+            let (command, code) = (cleared.command().clone(), reply.code().number());
+            steps.push(Step::DropData);
+            steps.push(Step::TransferEnded { command, kind, protection, result, code, ran: false });
+            steps.push(Step::Answer(reply));
+            return;
+        }
         if kind != TransferKind::Upload {
             steps.push(Step::ClientReads);
         }
@@ -125,6 +137,7 @@ impl Dialogue {
             started: false,
             pump: PumpState::Waiting,
             failure: None,
+            mid_reply: false,
             lines: Vec::new(),
             final_code: None,
         }));
@@ -188,6 +201,7 @@ impl Dialogue {
                 return;
             }
             let last = line.last;
+            transfer.mid_reply = !last;
             steps.push(Step::Pass(line));
             if last {
                 self.start(steps);
@@ -273,6 +287,7 @@ impl Dialogue {
         let failure = match end {
             PumpEnd::SourceEnded { .. } if !upload => {
                 transfer.pump = PumpState::Flushed;
+                steps.push(Step::CloseBack(Close::Whole));
                 match transfer.final_code {
                     None => {}
                     Some(code) if code.is_negative() => self.backend_refused(steps),

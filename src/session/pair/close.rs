@@ -22,8 +22,10 @@ const FAREWELLS: usize = 8;
 
 impl DataPair {
     pub(in crate::session) fn close_front(&mut self, close: Close) {
-        let front = std::mem::replace(&mut self.front, Front::Nothing);
-        let stream = match front {
+        if matches!(self.front, Front::Closing(_)) {
+            return;
+        }
+        let stream = match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Ready(stream) => stream,
             Front::Open(socket) => Stream::Plain(socket),
             Front::Nothing | Front::Aimed(_) | Front::Opening(_) | Front::Securing(_) | Front::Closing(_) => return,
@@ -63,6 +65,9 @@ impl DataPair {
         self.reserving = None;
         self.pump = None;
         self.back = Back::Nothing;
+        if matches!(self.front, Front::Closing(_)) {
+            self.set_front(Front::Nothing);
+        }
         let unused = !matches!(self.front, Front::Nothing);
         match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Nothing | Front::Aimed(_) | Front::Securing(_) | Front::Closing(_) => {}

@@ -141,7 +141,17 @@ impl DataPair {
     pub(super) fn aim(&mut self, claim: Claim, mode: DataMode) {
         self.front_mode = mode;
         self.hint = TicketHint::default();
-        self.front = Front::Aimed(claim);
+        self.set_front(Front::Aimed(claim));
+    }
+
+    /// A client's connection that is still being closed goes on being closed.
+    fn set_front(&mut self, front: Front) {
+        if let Front::Closing(closing) = std::mem::replace(&mut self.front, front) {
+            self.farewell(Box::pin(async move {
+                let (_, stream) = closing.await;
+                close::linger(stream).await;
+            }));
+        }
     }
 
     pub(super) fn listen(&mut self) {

@@ -28,7 +28,8 @@ impl DataPair {
             self.reserving = None;
             return Poll::Ready(Input::Reserved(reserved.map(|(reservation, reply)| {
                 let deadline = self.parties.surroundings.settings.timeouts.data_connect;
-                self.front = Front::Opening(Box::pin(open_front(FrontDoor::Passive(reservation), deadline)));
+                let opening = open_front(FrontDoor::Passive(reservation), deadline);
+                self.set_front(Front::Opening(Box::pin(opening)));
                 reply
             })));
         }
