@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 
 /// A TLS record's header: type, version, length (RFC 8446 §5.1).
 const RECORD_HEADER: usize = 5;
+/// The first byte of a TLS record (RFC 8446 §5.1). No FTP command begins with one of them.
+const RECORD_KINDS: std::ops::RangeInclusive<u8> = 20..=24;
 /// How much a data connection under TLS takes from the kernel at once: sixteen records in one system call, where
 /// rustls alone would ask for less than one.
 const READ_AHEAD: usize = 256 * 1024;
@@ -71,6 +73,21 @@ impl Socket {
     /// The connection itself.
     pub fn tcp(&self) -> &TcpStream {
         &self.tcp
+    }
+
+    /// Waits for the next byte and says whether it begins plain text instead of a TLS record. Takes nothing. Only on a
+    /// connection that is read record by record.
+    ///
+    /// # Errors
+    /// When the connection broke. Its end counts as a record: reading says what it is.
+    pub async fn next_is_plain(&self) -> io::Result<bool> {
+        let Reading::Record(record) = &self.reading else { return Ok(false) };
+        if record.header_read > 0 {
+            return Ok(false);
+        }
+        let mut first = [0; 1];
+        let peeked = self.tcp.peek(&mut first).await?;
+        Ok(peeked == 1 && !RECORD_KINDS.contains(&first[0]))
     }
 
     /// Whether closing resets the connection instead of ending it, so that the peer sees that something broke. It holds
