@@ -164,7 +164,8 @@ impl Place<'_> {
         let name = |number: usize| format!("row-{number}");
         let sent: Vec<_> = contents.iter().enumerate().map(|(n, content)| self.local_file(&name(n), content)).collect();
         let names: Vec<_> = (0..IN_A_ROW).map(name).collect();
-        let pairs: Vec<(&Path, &[u8])> = sent.iter().zip(&names).map(|(path, name)| (&**path, name.as_bytes())).collect();
+        let pairs: Vec<(&Path, &[u8])> =
+            sent.iter().zip(&names).map(|(path, name)| (&**path, name.as_bytes())).collect();
         let logins = || self.front.count("logins_total", &["accepted"]);
         let before = logins();
         client.up(&pairs);
@@ -172,7 +173,8 @@ impl Place<'_> {
             same(&self.backend.root.join(name), content);
         }
         let back: Vec<_> = (0..IN_A_ROW).map(|number| self.local.join(format!("back-{number}"))).collect();
-        let pairs: Vec<(&[u8], &Path)> = names.iter().zip(&back).map(|(name, path)| (name.as_bytes(), &**path)).collect();
+        let pairs: Vec<(&[u8], &Path)> =
+            names.iter().zip(&back).map(|(name, path)| (name.as_bytes(), &**path)).collect();
         client.down(&pairs);
         for (path, content) in back.iter().zip(&contents) {
             same(path, content);
