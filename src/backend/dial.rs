@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::leg::BackLeg;
 use super::pool::Backend;
 use super::settings::Security;
-use crate::event::{BackendFailure, Handshake};
+use crate::event::{BackendFailure, Handshake, HandshakeResult};
 use crate::ftp::{Printable, Verb};
 use crate::net::{ConnectError, Socket, connect};
 use crate::policy::Cleared;
@@ -44,6 +44,22 @@ impl BackendError {
     pub fn new(failure: BackendFailure, detail: impl Into<String>) -> Self {
         Self { failure, detail: detail.into(), handshake: None }
     }
+
+    /// The handshake failed in a way in which it fails with a server that does not know TLS 1.3: some answer with an
+    /// alert, some hang up.
+    fn may_be_old_tls(&self) -> bool {
+        self.handshake.as_ref().is_some_and(|failure| match failure.result {
+            HandshakeResult::NoCommonParameters
+            | HandshakeResult::Alert
+            | HandshakeResult::Closed
+            | HandshakeResult::Protocol => true,
+            HandshakeResult::Ok
+            | HandshakeResult::Timeout
+            | HandshakeResult::NotTls
+            | HandshakeResult::CertificateRejected
+            | HandshakeResult::ForeignProtocol => false,
+        })
+    }
 }
 
 impl From<HandshakeFailure> for BackendError {
@@ -54,12 +70,35 @@ impl From<HandshakeFailure> for BackendError {
 
 /// Connects to a backend, secures the connection where the settings say so, and reads the greeting.
 ///
+/// TLS 1.3 is tried first and alone (see [`BackTls::secure_control`]). A backend that does not shake hands that way is
+/// dialled once more with all versions on offer, and remembered. What an attacker can win by breaking the first attempt
+/// is a handshake in which rustls itself guards the version (RFC 8446 §4.1.3).
+///
 /// # Errors
 /// When any of it fails. There is no way from TLS back to plain.
 pub async fn dial(
     backend: &Arc<Backend>,
     deadlines: Deadlines,
     reply_length: usize,
+) -> Result<(BackLeg, Option<Handshake>), BackendError> {
+    let first = dial_once(backend, deadlines, reply_length, backend.has_old_tls()).await;
+    match first {
+        Err(error) if !backend.has_old_tls() && error.may_be_old_tls() => {
+            let second = dial_once(backend, deadlines, reply_length, true).await;
+            if second.is_ok() {
+                backend.note_old_tls();
+            }
+            second
+        }
+        other => other,
+    }
+}
+
+async fn dial_once(
+    backend: &Arc<Backend>,
+    deadlines: Deadlines,
+    reply_length: usize,
+    old_tls: bool,
 ) -> Result<(BackLeg, Option<Handshake>), BackendError> {
     let tcp = connect_to(backend, deadlines.connect).await?;
     let socket = Socket::new(tcp);
@@ -71,7 +110,7 @@ pub async fn dial(
             Ok((leg, None))
         }
         (Security::Implicit(_), Some(tls)) => {
-            let (stream, handshake) = tls.secure_control(socket, deadlines.handshake).await?;
+            let (stream, handshake) = secure(&tls, socket, deadlines.handshake, old_tls).await?;
             let mut leg = BackLeg::new(Arc::clone(backend), stream, Some(tls), reply_length);
             greeting(&mut leg, deadlines.reply).await?;
             Ok((leg, Some(handshake)))
@@ -79,10 +118,20 @@ pub async fn dial(
         (Security::Explicit(_), Some(tls)) => {
             let mut plain = BackLeg::new(Arc::clone(backend), Stream::Plain(socket), None, reply_length);
             greeting(&mut plain, deadlines.reply).await?;
-            let (stream, handshake) = start_tls(plain, &tls, deadlines).await?;
+            let socket = start_tls(plain, deadlines).await?;
+            let (stream, handshake) = secure(&tls, socket, deadlines.handshake, old_tls).await?;
             Ok((BackLeg::new(Arc::clone(backend), stream, Some(tls), reply_length), Some(handshake)))
         }
     }
+}
+
+async fn secure(
+    tls: &BackTls,
+    socket: Socket,
+    deadline: Duration,
+    old_tls: bool,
+) -> Result<(Stream, Handshake), HandshakeFailure> {
+    if old_tls { tls.secure_old_control(socket, deadline).await } else { tls.secure_control(socket, deadline).await }
 }
 
 /// Dials a backend without a user, asks what it offers, and says good-bye.
@@ -140,16 +189,13 @@ async fn greeting(leg: &mut BackLeg, deadline: Duration) -> Result<(), BackendEr
     Err(BackendError::new(BackendFailure::NotReady, detail))
 }
 
-async fn start_tls(
-    mut plain: BackLeg,
-    tls: &BackTls,
-    deadlines: Deadlines,
-) -> Result<(Stream, Handshake), BackendError> {
+/// AUTH TLS, up to the handshake.
+async fn start_tls(mut plain: BackLeg, deadlines: Deadlines) -> Result<Socket, BackendError> {
     let reply = plain.exchange(&Cleared::own(Verb::Auth, "TLS"), deadlines.reply).await?;
     // RFC 4217 §4.1: 234. Old servers say 334.
     if !matches!(reply.code.number(), 234 | 334) {
         let detail = format!("answered AUTH TLS with {} {}", reply.code, Printable(reply.text()));
         return Err(BackendError::new(BackendFailure::TlsRefused, detail));
     }
-    Ok(tls.secure_control(plain.into_plain_socket()?, deadlines.handshake).await?)
+    plain.into_plain_socket()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -13,6 +14,7 @@ pub struct Backend {
     settings: Settings,
     connector: Option<Connector>,
     features: ArcSwapOption<Vec<Vec<u8>>>,
+    old_tls: AtomicBool,
 }
 
 /// All backends of one configuration.
@@ -33,7 +35,7 @@ impl Backend {
                 Some(Connector::new(verification, &settings.server.host)?)
             }
         };
-        Ok(Self { settings, connector, features: ArcSwapOption::empty() })
+        Ok(Self { settings, connector, features: ArcSwapOption::empty(), old_tls: AtomicBool::new(false) })
     }
 
     /// Its settings.
@@ -44,6 +46,16 @@ impl Backend {
     /// TLS towards it, when it is to be reached over TLS.
     pub fn connector(&self) -> Option<&Connector> {
         self.connector.as_ref()
+    }
+
+    /// Whether it is known not to speak TLS 1.3.
+    pub(super) fn has_old_tls(&self) -> bool {
+        self.old_tls.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it does not speak TLS 1.3.
+    pub(super) fn note_old_tls(&self) {
+        self.old_tls.store(true, Ordering::Relaxed);
     }
 
     /// The feature lines of its last FEAT reply, without the leading blank; `None`: it was never asked.

@@ -1,7 +1,7 @@
 //! The gateway as TLS client: control and data connections with backends.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -13,28 +13,33 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore, SignatureScheme,
+    version,
 };
 
-use super::accept::{kind, version};
+use super::accept::{kind, version as version_of};
 use super::failure::HandshakeFailure;
 use super::identity::fingerprint;
+use super::renewable::{self, Renewal};
 use super::resumption::TicketShelf;
 use super::settings::Verification;
 use super::stream::Stream;
-use crate::event::{Channel, Handshake, HandshakeResult, Leg};
+use crate::event::{Channel, Handshake, HandshakeResult, Leg, TlsVersion};
 use crate::net::Socket;
 
 /// TLS towards one backend.
 #[derive(Debug, Clone)]
 pub struct Connector {
     config: ClientConfig,
+    /// The same for control connections over TLS 1.3 alone.
+    renewable: ClientConfig,
     name: ServerName<'static>,
 }
 
 /// TLS of one back leg: its control connection and the data connections that resume it.
-#[derive(Debug)]
 pub struct BackTls {
     config: Arc<ClientConfig>,
+    renewable: Arc<ClientConfig>,
+    renewal: OnceLock<Renewal>,
     name: ServerName<'static>,
     shelf: Arc<TicketShelf>,
 }
@@ -81,29 +86,65 @@ impl Connector {
             .build()
             .map_err(|error| RustlsError::General(error.to_string()))?,
         };
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier))
+            .with_no_client_auth();
+        let mut renewable = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        Ok(Self { config, name: server_name })
+        renewable.enable_secret_extraction = true;
+        // A ticket is good for a configuration with the same checker and the same (no) client certificate.
+        renewable.client_auth_cert_resolver = Arc::clone(&config.client_auth_cert_resolver);
+        Ok(Self { config, renewable, name: server_name })
     }
 
     /// TLS for one back leg, with a shelf for tickets of its own.
     pub fn back_leg(&self) -> BackTls {
         let shelf = Arc::new(TicketShelf::default());
-        let mut config = self.config.clone();
-        config.resumption = Resumption::store(Arc::clone(&shelf) as Arc<_>);
-        BackTls { config: Arc::new(config), name: self.name.clone(), shelf }
+        let stocked = |config: &ClientConfig| {
+            let mut config = config.clone();
+            config.resumption = Resumption::store(Arc::clone(&shelf) as Arc<_>);
+            Arc::new(config)
+        };
+        let (config, renewable) = (stocked(&self.config), stocked(&self.renewable));
+        BackTls { config, renewable, renewal: OnceLock::new(), name: self.name.clone(), shelf }
     }
 }
 
 impl BackTls {
-    /// Secures the control connection.
+    /// Secures the control connection over TLS 1.3, so that its tickets can be given again and again. Without them a
+    /// backend that demands resumption refuses the third transfer.
+    ///
+    /// # Errors
+    /// When the backend does not speak TLS 1.3, the handshake fails, the certificate is not accepted, or it takes longer
+    /// than `deadline`.
+    pub async fn secure_control(
+        &self,
+        socket: Socket,
+        deadline: Duration,
+    ) -> Result<(Stream, Handshake), HandshakeFailure> {
+        let shaking = renewable::secure(Arc::clone(&self.renewable), self.name.clone(), socket);
+        let (stream, shaken) = timeout(deadline, shaking).await.map_err(|_| HandshakeFailure::timeout(deadline))??;
+        self.renewal.get_or_init(|| stream.renewal());
+        let handshake = Handshake {
+            leg: Leg::Back,
+            channel: Channel::Control,
+            version: TlsVersion::Tls13,
+            kind: kind(shaken),
+            result: HandshakeResult::Ok,
+        };
+        Ok((Stream::Renewable(Box::new(stream)), handshake))
+    }
+
+    /// Secures the control connection over whatever version both sides know. A TLS 1.2 session can be resumed without end.
     ///
     /// # Errors
     /// When the handshake fails, the certificate is not accepted, or it takes longer than `deadline`.
-    pub async fn secure_control(
+    pub async fn secure_old_control(
         &self,
         socket: Socket,
         deadline: Duration,
@@ -114,18 +155,18 @@ impl BackTls {
     /// Secures a data connection, resuming the control connection's session.
     ///
     /// # Errors
-    /// As [`Self::secure_control`].
+    /// When the handshake fails or takes longer than `deadline`.
     pub async fn secure_data(
         &self,
         socket: Socket,
         deadline: Duration,
     ) -> Result<(Stream, Handshake), HandshakeFailure> {
+        if self.shelf.stock() == 0
+            && let Some(renewal) = self.renewal.get()
+        {
+            renewal.renew();
+        }
         self.secure(socket.in_blocks(), Channel::Data, deadline).await
-    }
-
-    /// TLS 1.3 tickets in stock, for the log.
-    pub fn tickets(&self) -> usize {
-        self.shelf.stock()
     }
 
     async fn secure(
@@ -142,7 +183,7 @@ impl BackTls {
         let handshake = Handshake {
             leg: Leg::Back,
             channel,
-            version: version(connection.protocol_version()),
+            version: version_of(connection.protocol_version()),
             kind: kind(connection.handshake_kind()),
             result: HandshakeResult::Ok,
         };

@@ -10,6 +10,7 @@ mod accept;
 mod connect;
 mod failure;
 mod identity;
+mod renewable;
 mod resumption;
 mod settings;
 mod stream;

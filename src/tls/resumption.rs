@@ -1,8 +1,9 @@
 //! The tickets of one back leg: what the backend handed out on this control connection and its data connections.
 //!
 //! vsftpd and ProFTPD demand that a data connection resume *this* control connection's session, so there is one shelf
-//! a back leg and never one a server name. rustls gives a TLS 1.3 ticket away for good when it offers it; what keeps
-//! the shelf filled is that the gateway reads the tickets of data connections too, uploads included.
+//! a back leg and never one a server name. rustls gives a TLS 1.3 ticket away for good when it offers it. Data
+//! connections bring new ones where the backend sends some (vsftpd), and the gateway reads them, on uploads too; where
+//! it sends none (ProFTPD) the control connection's last one is shown to rustls again ([`super::renewable`]).
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::{client, server};
 
+use super::renewable::Renewable;
 use crate::net::Socket;
 
 /// A connection, plain or under TLS.
@@ -21,6 +22,8 @@ pub enum Stream {
     Server(Box<server::TlsStream<Socket>>),
     /// The gateway is the TLS client: the back leg.
     Client(Box<client::TlsStream<Socket>>),
+    /// The gateway is the TLS client on the control connection, over TLS 1.3.
+    Renewable(Box<Renewable>),
 }
 
 /// Why nothing more can be read.
@@ -46,6 +49,7 @@ impl Stream {
             Self::Plain(socket) => socket,
             Self::Server(stream) => stream.get_ref().0,
             Self::Client(stream) => stream.get_ref().0,
+            Self::Renewable(stream) => stream.socket(),
         }
     }
 
@@ -55,6 +59,7 @@ impl Stream {
             Self::Plain(socket) => socket,
             Self::Server(stream) => stream.into_inner().0,
             Self::Client(stream) => stream.into_inner().0,
+            Self::Renewable(stream) => stream.into_socket(),
         }
     }
 
@@ -114,7 +119,7 @@ impl Stream {
     pub async fn truncate(self) {
         match self {
             Self::Plain(_) => self.reset(),
-            Self::Server(_) | Self::Client(_) => {
+            Self::Server(_) | Self::Client(_) | Self::Renewable(_) => {
                 let mut socket = self.into_socket();
                 // A peer that is gone needs no FIN.
                 if let Err(error) = socket.shutdown().await {
@@ -137,6 +142,7 @@ macro_rules! delegate {
             Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
             Stream::Server(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
             Stream::Client(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+            Stream::Renewable(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
         }
     };
 }

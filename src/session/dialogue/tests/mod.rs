@@ -5,8 +5,14 @@ mod random;
 mod scripts;
 
 use super::*;
-use crate::ftp::{Cut, LineCutter, ReplyCutter};
-use crate::policy::{ClearCommandChannel, DataResumption, Requirement, TruncatedUploads};
+use crate::backend::DataPreference;
+use crate::data::PumpEnd;
+use crate::event::{DataOutcome, HandshakeResult, Resumption};
+use crate::ftp::{Cut, LineCutter, Reply, ReplyCutter};
+use crate::policy::{
+    ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, Requirement, TransferKind,
+    TruncatedUploads,
+};
 
 pub(super) const POLICY: ProtectionPolicy = ProtectionPolicy {
     control: Requirement::Required,
