@@ -6,6 +6,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod active;
 mod auth;
+mod bounce;
+mod ccc;
+mod epsv_all;
+mod feat;
 mod greeting;
+mod host;
+mod http_garbage;
+mod lines;
+mod login;
+mod passive;
+mod pbsz_prot;
+mod pipelining;
+mod quit_stat_noop;
+mod rein;
 mod stage;
+mod telnet;

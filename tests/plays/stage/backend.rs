@@ -29,7 +29,8 @@ pub(crate) struct Backend {
     transcript: Transcript,
 }
 
-/// One session of a backend.
+/// One session of a backend. Dropped, it closes.
+#[must_use]
 pub(crate) struct Actor {
     pub(crate) talk: Talker,
     pub(crate) tls: Arc<ServerConfig>,

@@ -27,7 +27,7 @@ pub(crate) use scene::{Scene, Transfer};
 pub(crate) use setup::{FEATURES, Setup};
 pub(crate) use tls::{ClientTls, Identity};
 pub(crate) use transcript::{DEADLINE, Transcript};
-pub(crate) use wire::End;
+pub(crate) use wire::{End, Wire};
 
 /// A running gateway and its backends.
 pub(crate) struct Stage {
