@@ -212,33 +212,3 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
     }
 }
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_peer_with_nagles_delay_does_not_wait_for_a_delayed_acknowledgement() {
-        const ROUNDS: u32 = 20;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut socket = Socket::new(listener.accept().await.unwrap().0);
-        socket.tcp().set_nodelay(true).unwrap();
-        let began = Instant::now();
-        for _ in 0..ROUNDS {
-            peer.write_all(b"a").await.unwrap();
-            peer.write_all(b"b").await.unwrap();
-            let mut heard = [0; 2];
-            socket.read_exact(&mut heard).await.unwrap();
-            socket.write_all(b"c").await.unwrap();
-            peer.read_exact(&mut heard[..1]).await.unwrap();
-        }
-        // The kernel's delay is 40 ms a round; without it a round is a fraction of a millisecond.
-        assert!(began.elapsed() < ROUNDS * Duration::from_millis(20), "{:?}", began.elapsed());
-    }
-}
