@@ -26,6 +26,7 @@ mod pbsz_prot;
 mod pipelining;
 mod quit_stat_noop;
 mod rein;
+mod replies;
 mod stage;
 mod telnet;
 mod truncation;
