@@ -6,10 +6,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod abort;
 mod active;
 mod auth;
 mod bounce;
 mod ccc;
+mod closing_download;
+mod closing_upload;
 mod epsv_all;
 mod feat;
 mod greeting;
@@ -17,10 +20,13 @@ mod host;
 mod http_garbage;
 mod lines;
 mod login;
+mod opening;
 mod passive;
 mod pbsz_prot;
 mod pipelining;
 mod quit_stat_noop;
 mod rein;
+mod replies;
 mod stage;
 mod telnet;
+mod truncation;
