@@ -4,6 +4,8 @@
 //! Everything runs in this process on loopback: client, gateway and backend share the processor, so the ratio between
 //! the lines is what counts. Run with `cargo bench --bench relay`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // A bench that cannot set up its stage has nothing to measure.
+
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -195,7 +195,7 @@ labelled! {
         ClientDataFailed "client_data_failed" "the data connection with the client could not be made",
         ClientTlsFailed "client_tls_failed" "the TLS handshake on the client's data connection failed",
         ClientNotResumed "client_not_resumed" "the client's data connection did not resume the control connection's TLS session",
-        Aborted "aborted" "the client sent ABOR",
+        Aborted "aborted" "the client aborted the transfer",
         Stopped "stopped" "the gateway stopped",
     }
 }

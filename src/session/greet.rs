@@ -236,7 +236,7 @@ impl Lobby {
             Ok((front, sni, handshake)) => {
                 context.observe(&Event::Handshake { who: &context.who, handshake, detail: "" });
                 let lobby = Self { front, context, tls: Some(Arc::new(tls)), protection, sni, host, ..self };
-                lobby.check_host()
+                Ok(lobby.check_host())
             }
             Err(failure) => {
                 let handshake = failure.handshake(Leg::Front, Channel::Control);
@@ -257,11 +257,11 @@ impl Lobby {
     }
 
     /// RFC 7151 §3.2.2: HOST in clear and SNI must agree. The name given in clear could be anyone's, so it goes.
-    fn check_host(mut self) -> Result<Self, Leave> {
+    fn check_host(mut self) -> Self {
         if self.host != self.sni && self.sni.is_some() {
             self.host = None;
         }
-        Ok(self)
+        self
     }
 
     async fn end_tls(self) -> Result<Self, Leave> {

@@ -10,8 +10,8 @@
 mod arrange;
 mod end;
 mod own;
-mod terms;
 mod transfer;
+mod words;
 
 use std::collections::VecDeque;
 
@@ -19,10 +19,10 @@ use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
 use crate::ftp::{Command, ReplyLine, Verb};
 use crate::policy::{Disposition, ProtectionState, Refusal, clear, disposition};
 
-pub use terms::{BackNews, Close, FrontNews, Input, Premises, Step, Timer};
-
 use arrange::Arranging;
 use transfer::Transfer;
+
+pub use words::{BackNews, Close, FrontNews, Input, Premises, Step, Timer};
 
 /// Commands that may wait their turn. Past it the front leg is not read, so a flood waits in the client.
 const QUEUE: usize = 64;

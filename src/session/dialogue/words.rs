@@ -1,4 +1,4 @@
-//! The terms in which the dialogue is spoken to and answers: premises, inputs, steps, timers.
+//! The words a dialogue is spoken in: its inputs, its steps, its timers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -50,7 +50,7 @@ pub enum Input {
     Back(BackNews),
     /// The relay ended, and how.
     Pumped(PumpEnd),
-    /// The timer that [`Dialogue::timer`] named ran out.
+    /// The timer that [`Dialogue::timer`](super::Dialogue::timer) named ran out.
     Expired(Timer),
     /// The gateway drains: end as soon as nothing runs.
     Drain,
