@@ -138,7 +138,8 @@ async fn tls_1_2_is_spoken_where_it_may_be() {
     let stage = Stage::start(Setup::new().client_tls(crate::stage::ClientTls::tls12())).await;
     let mut client = stage.secured_client().await;
     client.says_and_hears("NOOP", "200 ").await;
-    let handshakes = "tls_handshakes_total{channel=\"control\",kind=\"full\",leg=\"front\",result=\"ok\",version=\"1.2\"}";
+    let handshakes =
+        "tls_handshakes_total{channel=\"control\",kind=\"full\",leg=\"front\",result=\"ok\",version=\"1.2\"}";
     stage.counts(handshakes, 1).await;
 }
 

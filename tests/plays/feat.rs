@@ -19,7 +19,8 @@ const OWN: [&str; 7] = ["AUTH TLS", "CLNT", "EPRT", "EPSV", "HOST", "PBSZ", "PRO
 
 #[tokio::test]
 async fn feat_before_auth_tells_of_tls_and_of_the_default_backend() {
-    let stage = Stage::start(Setup::new().offering("211-Extensions\r\n MDTM\r\n MLST type*;size*;\r\n UTF8\r\n211 End")).await;
+    let stage =
+        Stage::start(Setup::new().offering("211-Extensions\r\n MDTM\r\n MLST type*;size*;\r\n UTF8\r\n211 End")).await;
     let mut client = stage.client().await;
     let features = features(&client.says_and_hears("FEAT", "211-").await);
     for feature in OWN.iter().chain(&["MDTM", "MLST type*;size*;", "UTF8"]) {

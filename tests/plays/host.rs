@@ -30,7 +30,9 @@ async fn the_last_host_wins() {
     let stage = Stage::start(
         Setup::new()
             .backends(&["legacy", "beta"])
-            .line("routes: [{ sni: [\"beta.example\"], backend: beta }, { sni: [\"legacy.example\"], backend: legacy }]")
+            .line(
+                "routes: [{ sni: [\"beta.example\"], backend: beta }, { sni: [\"legacy.example\"], backend: legacy }]",
+            )
             .client_tls(ClientTls::new().nameless()),
     )
     .await;

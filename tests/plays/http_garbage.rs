@@ -30,7 +30,12 @@ async fn an_http_verb_under_implicit_tls_ends_the_session() {
 
 #[tokio::test]
 async fn garbage_instead_of_a_client_hello_ends_the_session() {
-    for garbage in [&b"USER bob\r\nPASS sesame\r\n"[..], b"\0\0\0\0\0\0\0\0\0\0", b"\x16\x03\x01\xff\xff", b"GET / HTTP/1.1\r\n\r\n"] {
+    for garbage in [
+        &b"USER bob\r\nPASS sesame\r\n"[..],
+        b"\0\0\0\0\0\0\0\0\0\0",
+        b"\x16\x03\x01\xff\xff",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
         let stage = Stage::plain().await;
         let mut client = stage.client().await;
         client.says_and_hears("AUTH TLS", "234 ").await;
@@ -49,7 +54,8 @@ async fn garbage_on_an_implicit_listener_ends_the_session() {
     let mut client = stage.connects_implicitly().await;
     client.talk.say_raw("USER bob\r\nPASS sesame\r\n").await;
     stage.counts("sessions_total{listener=\"implicit\",outcome=\"tls_failed\"}", 1).await;
-    let handshake = "tls_handshakes_total{channel=\"control\",kind=\"none\",leg=\"front\",result=\"not_tls\",version=\"none\"}";
+    let handshake =
+        "tls_handshakes_total{channel=\"control\",kind=\"none\",leg=\"front\",result=\"not_tls\",version=\"none\"}";
     stage.counts(handshake, 1).await;
     stage.is_empty().await;
 }

@@ -98,7 +98,8 @@ async fn half_a_line_waits_for_its_other_half() {
 #[tokio::test]
 async fn names_are_bytes() {
     let mut scene = Scene::plain().await;
-    let names: [&[u8]; 5] = [b"M\xfcller.txt", "Mu\u{308}ller \u{1f600}".as_bytes(), b"\x80\x90", b"tab\tbell\x07", b"a;b|c\"d"];
+    let names: [&[u8]; 5] =
+        [b"M\xfcller.txt", "Mu\u{308}ller \u{1f600}".as_bytes(), b"\x80\x90", b"tab\tbell\x07", b"a;b|c\"d"];
     for name in names {
         let command = [b"DELE ", name].concat();
         scene.client.says(&command).await;

@@ -31,8 +31,14 @@ async fn on_a_wildcard_listener_the_address_is_the_one_dialled() {
 async fn the_advertised_address_is_told_and_chosen_by_the_client() {
     for (rules, told) in [
         ("advertise: [203.0.113.7]", "227 Entering Passive Mode (203,0,113,7,"),
-        ("advertise: [{ clients: [127.0.0.0/8], address: local }, 203.0.113.7]", "227 Entering Passive Mode (127,0,0,1,"),
-        ("advertise: [{ clients: [10.0.0.0/8], address: local }, 203.0.113.7]", "227 Entering Passive Mode (203,0,113,7,"),
+        (
+            "advertise: [{ clients: [127.0.0.0/8], address: local }, 203.0.113.7]",
+            "227 Entering Passive Mode (127,0,0,1,",
+        ),
+        (
+            "advertise: [{ clients: [10.0.0.0/8], address: local }, 203.0.113.7]",
+            "227 Entering Passive Mode (203,0,113,7,",
+        ),
     ] {
         let mut scene = Scene::open(Setup::new().with("passive", rules)).await;
         scene.client.says("PASV").await;

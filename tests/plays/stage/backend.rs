@@ -176,7 +176,8 @@ impl Actor {
         let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
         let connecting = socket.connect(to);
-        let tcp: TcpStream = self.talk.transcript.soon("the gateway accepts a data connection", connecting).await.unwrap();
+        let tcp: TcpStream =
+            self.talk.transcript.soon("the gateway accepts a data connection", connecting).await.unwrap();
         Data::new("backend's data", tcp, self.talk.transcript.clone())
     }
 
@@ -220,7 +221,8 @@ impl Door {
     /// The gateway's data connection.
     pub(crate) async fn accepts(&self) -> Data {
         let accepting = self.listener.accept();
-        let (tcp, _) = self.transcript.soon("the gateway opens the backend's data connection", accepting).await.unwrap();
+        let (tcp, _) =
+            self.transcript.soon("the gateway opens the backend's data connection", accepting).await.unwrap();
         Data::new("backend's data", tcp, self.transcript.clone())
     }
 

@@ -33,5 +33,6 @@ impl io::Write for Tee {
 
 /// From now on; only the first call in a process counts.
 pub(super) fn show() {
-    let _ = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false).with_writer(|| Tee).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false).with_writer(|| Tee).try_init();
 }

@@ -83,7 +83,7 @@ impl Stage {
             }
             match Gateway::start(settings.clone(), Arc::clone(&metrics)).await {
                 Ok(gateway) => break gateway,
-                Err(StartError::Bind(_)) if attempts > 0 => attempts -= 1,
+                Err(StartError::Bind { .. }) if attempts > 0 => attempts -= 1,
                 Err(error) => panic!("{error}\n{text}"),
             }
         };
@@ -95,7 +95,11 @@ impl Stage {
         let found = self.gateway.listeners().iter().find(|(listener, _)| **listener == *name);
         let mut address = found.unwrap().1;
         if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) });
+            address.set_ip(if address.is_ipv4() {
+                [127, 0, 0, 1].into()
+            } else {
+                IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)
+            });
         }
         address
     }

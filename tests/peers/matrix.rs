@@ -1,0 +1,145 @@
+//! The matrix: one test for each server × TLS behind × client × way, which does the whole list of work.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::backend::{Kind, Security, Setup};
+use crate::client::{Client, Data, Target, Way};
+use crate::curl::Curl;
+use crate::front::{Front, Wishes};
+use crate::ftplib::Ftplib;
+use crate::lftp::Lftp;
+use crate::work::Place;
+
+/// Which client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Curl,
+    Lftp,
+    /// ftplib as it is: no data connection resumes.
+    Ftplib,
+    /// ftplib as many people patch it, for servers that want resumption.
+    Resuming,
+}
+
+/// How much of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Much {
+    /// All.
+    All,
+    /// All, also with 64 MiB.
+    Large,
+    /// A little.
+    Little,
+}
+
+/// A folder that is gone with the value. FTP users of their own must be able to pass through it.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    let passable = std::fs::Permissions::from_mode(0o711);
+    tempfile::Builder::new().prefix("peers").permissions(passable).tempdir().unwrap()
+}
+
+fn cell(setup: Setup, back: &'static str, who: Who, way: Way, much: Much) {
+    if crate::left_out() {
+        return;
+    }
+    let folder = scratch();
+    let backend = setup.start(&folder.path().join("backend"));
+    // Where the client can resume the control connection's session each time, the gateway insists. OpenSSL marks a TLS
+    // 1.3 session as used up when it has been resumed once, and curl keeps only the newest: after an upload, on which
+    // there are no tickets, it has none left (`curl_cannot_resume_after_an_upload` shows it).
+    let resumption = match who {
+        Who::Lftp | Who::Resuming => "require",
+        Who::Curl if way.version == "1.2" => "require",
+        Who::Curl | Who::Ftplib => "prefer",
+    };
+    let clear = who == Who::Curl && way.data.is_active();
+    let wishes = Wishes { data: if clear { "optional" } else { "required" }, resumption, back };
+    let front = Front::start(&backend, wishes, folder.path());
+    let local = folder.path().join("local");
+    std::fs::create_dir(&local).unwrap();
+    let target = Target::new(&front, way, &backend.user, &backend.password, folder.path());
+    let place = Place { backend: &backend, front: &front, local: &local };
+    let work = |client: &mut dyn Client| match much {
+        Much::All => place.all(client, false),
+        Much::Large => place.all(client, true),
+        Much::Little => place.little(client),
+    };
+    match who {
+        Who::Curl => work(&mut Curl(target)),
+        Who::Lftp => {
+            let mut lftp = Lftp(target);
+            work(&mut lftp);
+            if much != Much::Little {
+                mirrors(&lftp, &place, folder.path());
+            }
+        }
+        Who::Ftplib => work(&mut Ftplib::start(target, false)),
+        Who::Resuming => work(&mut Ftplib::start(target, true)),
+    }
+    backend_resumed(&front, setup);
+    front.end();
+    backend.end();
+}
+
+/// `mirror` both ways with four in parallel.
+fn mirrors(lftp: &Lftp, place: &Place<'_>, folder: &Path) {
+    let (there, back) = (folder.join("tree"), folder.join("tree-back"));
+    for (number, size) in [0, 1, 1000, 70_000, 300_000].into_iter().cycle().take(40).enumerate() {
+        let folder = there.join(format!("folder {}", number % 3));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("file {number}")), crate::work::bytes(size, number as u64)).unwrap();
+    }
+    lftp.mirror(true, &there, Path::new("tree"));
+    lftp.mirror(false, Path::new("tree"), &back);
+    for copy in [&place.backend.root.join("tree"), &back] {
+        let mut command = std::process::Command::new("diff");
+        crate::client::run(command.arg("--recursive").arg(&there).arg(copy));
+    }
+}
+
+/// Every data connection with a backend under TLS resumed its control connection's session.
+fn backend_resumed(front: &Front, setup: Setup) {
+    let shakes = |kind: &str| front.count("tls_handshakes_total", &["leg=\"back\"", "channel=\"data\"", kind]);
+    assert_eq!(shakes("kind=\"full\""), 0);
+    assert_eq!(shakes("kind=\"resumed\"") > 0, setup.security != Security::None);
+}
+
+macro_rules! cells {
+    ($($name:ident: $setup:expr, $back:literal, $who:ident, $tls:ident $version:literal $family:ident $data:ident, $much:ident;)+) => {
+        $(#[test]
+        fn $name() {
+            let implicit = stringify!($tls) == "implicit";
+            let way = Way { implicit, version: $version, ipv6: stringify!($family) == "v6", data: Data::$data };
+            cell($setup, $back, Who::$who, way, Much::$much);
+        })+
+    };
+}
+
+const VSFTPD: Setup = Setup::plain(Kind::Vsftpd);
+const PROFTPD: Setup = Setup::plain(Kind::Proftpd);
+const PUREFTPD: Setup = Setup::plain(Kind::Pureftpd);
+const PYFTPDLIB: Setup = Setup::plain(Kind::Pyftpdlib);
+const INETUTILS: Setup = Setup::plain(Kind::Inetutils);
+
+const fn explicit(kind: Kind) -> Setup {
+    Setup::tls(kind, Security::Explicit, "1.3")
+}
+
+const fn explicit12(kind: Kind) -> Setup {
+    Setup::tls(kind, Security::Explicit, "1.2")
+}
+
+const fn implicit(kind: Kind) -> Setup {
+    Setup::tls(kind, Security::Implicit, "1.3")
+}
+
+// name:                  server,  its mode,  client,  the client's TLS and address,  its mode,  how much
+cells! {
+    vsftpd_curl: VSFTPD, "auto", Curl, explicit "1.3" v4 Epsv, Large;
+    vsftpd_lftp: VSFTPD, "auto", Lftp, explicit "1.3" v4 Pasv, All;
+    vsftpd_ftplib: VSFTPD, "auto", Ftplib, explicit "1.3" v4 Pasv, All;
+    vsftpd_tls_curl: explicit(Kind::Vsftpd), "auto", Curl, explicit "1.3" v4 Epsv, All;
+    vsftpd_tls_lftp: explicit(Kind::Vsftpd), "auto", Lftp, implicit "1.3" v4 Epsv, All;
+    vsftpd_tls_resuming: explicit(Kind::Vsftpd), "auto", Resuming, implicit "1.3" v4 Pasv, Large;
+}
