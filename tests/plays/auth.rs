@@ -122,6 +122,7 @@ async fn auth_between_user_and_pass_forgets_the_user() {
     client.shakes_hands().await;
     client.says("PASS sesame").await;
     client.refused(503, "user_first").await;
+    backend.hears("QUIT").await;
     assert_eq!(backend.ends().await, End::Fin);
 }
 

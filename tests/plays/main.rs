@@ -9,6 +9,7 @@
 mod abort;
 mod active;
 mod auth;
+mod backend_tls;
 mod bounce;
 mod ccc;
 mod closing_download;

@@ -96,6 +96,17 @@ impl Actor {
         self.talk.transcript.note(self.talk.name, "is secured");
     }
 
+    /// The gateway does not accept what the backend shows or speaks.
+    pub(crate) async fn fails_to_shake_hands(&mut self) {
+        let shaking = self.talk.wire.accept_tls(Arc::clone(&self.tls));
+        let secured = self.talk.transcript.soon("the backend's TLS handshake", shaking).await;
+        if secured.is_ok() {
+            // Under TLS 1.3 the server is done before the client has looked at its certificate.
+            assert_eq!(self.ends().await, End::Broken);
+        }
+        self.talk.transcript.note(self.talk.name, "could not be secured");
+    }
+
     /// The next line, exactly, with CRLF.
     pub(crate) async fn hears(&mut self, expected: impl AsRef<[u8]>) {
         let expected = expected.as_ref();

@@ -61,7 +61,7 @@ impl Setup {
         self
     }
 
-    /// A key of the backends, like `data: active`.
+    /// A key of the backends, like `data: active`. `AUTHORITY` and `FINGERPRINT` stand for the backends' own.
     #[must_use]
     pub(crate) fn backend(mut self, entry: impl Into<String>) -> Self {
         self.backend.push(entry.into());
@@ -173,7 +173,11 @@ impl Setup {
             if self.security != Security::Plain && self.verify {
                 entries.push(format!("verify: {{ authorities: \"{}\" }}", authority.authority.display()));
             }
-            entries.extend(self.backend.iter().cloned());
+            let authority_path = authority.authority.display().to_string();
+            let filled = |entry: &String| {
+                entry.replace("AUTHORITY", &authority_path).replace("FINGERPRINT", &authority.fingerprint())
+            };
+            entries.extend(self.backend.iter().map(filled));
             writeln!(text, "  {name}: {{ {} }}", entries.join(", ")).unwrap();
         }
         writeln!(text, "state_dir: \"{}\"", folder.display()).unwrap();
