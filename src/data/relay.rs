@@ -64,17 +64,18 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
     let Pump { mut front, mut back, stall, observer } = pump;
     // Under TLS a missing close_notify tells the client of a cut; in clear only a reset does.
     front.socket().reset_on_close(!front.is_private());
+    let (source, sink) = (back.socket().progress(), front.socket().progress());
     let mut block = vec![0; BLOCK];
     let end = loop {
-        let read = match timeout(stall, back.read_block(&mut block)).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(why)) => break source_end(why),
-            Err(_) => break PumpEnd::SourceStalled,
+        let read = match source.unless_stalled(stall, back.read_block(&mut block)).await {
+            Some(Ok(read)) => read,
+            Some(Err(why)) => break source_end(why),
+            None => break PumpEnd::SourceStalled,
         };
-        match timeout(stall, front.write_block(&block[..read])).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => break PumpEnd::SinkBroke,
-            Err(_) => break PumpEnd::SinkStalled,
+        match sink.unless_stalled(stall, front.write_block(&block[..read])).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => break PumpEnd::SinkBroke,
+            None => break PumpEnd::SinkStalled,
         }
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
@@ -88,16 +89,17 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, observer } = pump;
     // Until it is finished properly, however this ends, the backend must not take it for a whole file.
     back.socket().reset_on_close(true);
+    let (source, sink) = (front.socket().progress(), back.socket().progress());
     let mut block = vec![0; BLOCK];
     let mut chatter = [0; 1024];
     let mut heard = 0;
     let mut back_ended = false;
     let end = loop {
         let read = tokio::select! {
-            read = timeout(stall, front.read_block(&mut block)) => match read {
-                Ok(Ok(read)) => read,
-                Ok(Err(why)) => break source_end(why),
-                Err(_) => break PumpEnd::SourceStalled,
+            read = source.unless_stalled(stall, front.read_block(&mut block)) => match read {
+                Some(Ok(read)) => read,
+                Some(Err(why)) => break source_end(why),
+                None => break PumpEnd::SourceStalled,
             },
             heard_now = back.read_block(&mut chatter), if !back_ended => {
                 match heard_now {
@@ -112,10 +114,10 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
                 continue;
             }
         };
-        match timeout(stall, back.write_block(&block[..read])).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => break PumpEnd::SinkBroke,
-            Err(_) => break PumpEnd::SinkStalled,
+        match sink.unless_stalled(stall, back.write_block(&block[..read])).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => break PumpEnd::SinkBroke,
+            None => break PumpEnd::SinkStalled,
         }
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Upload, bytes: read as u64 });

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep_until;
+
 use super::greet::{Early, Lobby};
-use super::run::Leave;
+use super::run::{Course, Leave};
 use crate::backend::{BackLeg, Backend, BackendError, Deadlines, WholeReply, dial};
-use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Stage, Why};
+use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
 use crate::policy::{Cleared, Protection, Refusal, Seat, Traveller, clear};
 
@@ -51,7 +53,7 @@ impl Lobby {
         loop {
             let stage = if attempt.is_some() { Stage::Login } else { Stage::Greeting };
             let early = match user.take() {
-                Some(command) => Early::Login(command),
+                Some(command) => self.early(command),
                 None => match self.next().await {
                     Ok(command) => self.early(command),
                     Err((by, why)) => {
@@ -72,10 +74,6 @@ impl Lobby {
                     self = self.secure(mechanism).await?;
                     continue;
                 }
-                Early::Unsecure => {
-                    self = self.unsecure().await?;
-                    continue;
-                }
                 Early::Reinitialise => {
                     part(&mut attempt).await;
                     self = self.reinitialise().await?;
@@ -83,14 +81,16 @@ impl Lobby {
                 }
                 Early::Login(command) => command,
             };
-            let step = match command.verb() {
-                Verb::User => self.user(command, &mut attempt, &mut rejected).await,
-                _ => self.proof(command, &mut attempt, &mut rejected).await,
-            };
-            let step = match step {
-                Ok(Step::In(reply)) => self.admit(&mut attempt, reply).await,
-                Ok(Step::On) => Ok(None),
-                Err(stop) => Err(stop),
+            let deadline = self.deadline;
+            let mut course = self.context.course.clone();
+            let step = tokio::select! {
+                step = self.step(command, &mut attempt, &mut rejected) => step,
+                () = sleep_until(deadline) => {
+                    return Err(self.leave(By::Client, Stage::Login, Why::Reason(Reason::LoginTimeout)));
+                }
+                _ = course.wait_for(|course| *course != Course::Serve) => {
+                    return Err(self.leave(By::Gateway, Stage::Login, Why::Refused(Refusal::Draining)));
+                }
             };
             match step {
                 Ok(None) => {}
@@ -107,6 +107,23 @@ impl Lobby {
                     return Err(self.leave(By::Backend, Stage::Login, Why::Backend(error.failure)));
                 }
             }
+        }
+    }
+
+    /// One command of the login, and what follows from it.
+    async fn step(
+        &mut self,
+        command: Command,
+        attempt: &mut Option<Attempt>,
+        rejected: &mut u32,
+    ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
+        let step = match command.verb() {
+            Verb::User => self.user(command, attempt, rejected).await?,
+            _ => self.proof(command, attempt, rejected).await?,
+        };
+        match step {
+            Step::In(reply) => self.admit(attempt, reply).await,
+            Step::On => Ok(None),
         }
     }
 

@@ -55,6 +55,7 @@ struct Stand {
     pair: DataPair,
     dialogue: Dialogue,
     transfer_began: Instant,
+    reserved: Instant,
     stage: Stage,
     /// What the backend said with 421.
     goodbye: Option<String>,
@@ -80,6 +81,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 },
                 Turn::SecureControl(mechanism) => {
                     stand.drop_back().await;
+                    lobby.deadline = lobby.context.login_deadline();
                     return match lobby.secure(mechanism).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
                         Err(leave) => Served::Left(leave),
@@ -107,7 +109,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 }
             }
         }
-        arm(&mut timer, stand.dialogue.timer(), &lobby.context.settings().timeouts);
+        arm(&mut timer, stand.dialogue.timer(), &lobby.context.settings().timeouts, stand.reserved);
         stand.stage = if stand.dialogue.in_transfer() { Stage::Transfer } else { Stage::Commands };
         let wants_commands = stand.dialogue.wants_commands();
         let wants_replies = lobby.front.has_room();
@@ -144,7 +146,12 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     }
                 },
                 news = stand.pair.next() => news,
-                expired = expiry(timer) => Input::Expired(expired),
+                expired = expiry(timer) => {
+                    if expired == Timer::DataConnect {
+                        stand.pair.client_is_late();
+                    }
+                    Input::Expired(expired)
+                }
                 _ = lobby.context.course.changed() => continue,
             }
         };
@@ -186,6 +193,7 @@ impl Stand {
             pair: DataPair::new(parties),
             dialogue,
             transfer_began: Instant::now(),
+            reserved: Instant::now(),
             stage: Stage::Commands,
             goodbye: None,
             failure_told: false,
@@ -205,8 +213,14 @@ impl Stand {
                 }
             }
             Step::Forward(cleared) => self.back.send(&cleared),
-            Step::Reserve(mode) => self.pair.reserve(mode),
-            Step::Aim(claim, mode) => self.pair.aim(claim, mode),
+            Step::Reserve(mode) => {
+                self.reserved = Instant::now();
+                self.pair.reserve(mode);
+            }
+            Step::Aim(claim, mode) => {
+                self.reserved = Instant::now();
+                self.pair.aim(claim, mode);
+            }
             Step::Listen => self.pair.listen(),
             Step::AimBack(port) => self.pair.aim_back(port),
             Step::DropData => self.pair.drop_all(),
@@ -275,6 +289,7 @@ impl Stand {
         for step in steps {
             self.perform(step, &mut lobby);
         }
+        self.drop_back().await;
         let ended = Ended { by: By::Gateway, during: self.stage, why };
         Leave { front: Some(lobby.front), tell: true, ended, user: Some(self.user) }
     }
@@ -314,7 +329,7 @@ fn direction(kind: TransferKind) -> Direction {
 }
 
 /// Sets the timer when what is waited for has changed.
-fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &Timeouts) {
+fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &Timeouts, reserved: Instant) {
     if timer.map(|(timer, _)| timer) == wanted {
         return;
     }
@@ -322,14 +337,16 @@ fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &T
         let after = match wanted {
             Timer::Idle => timeouts.idle,
             Timer::BackendReply => timeouts.backend_reply,
-            Timer::DataConnect => timeouts.data_connect,
+            Timer::DataConnect | Timer::Reservation => timeouts.data_connect,
             Timer::FinalReply => FINAL_REPLY,
             Timer::LastBytes => LAST_BYTES,
             Timer::Grace => GRACE,
             Timer::ClearGrace => CLEAR_GRACE,
             Timer::Quiet => QUIET,
         };
-        (wanted, Instant::now() + after)
+        // A reservation's time runs on, whatever is said in between.
+        let since = if wanted == Timer::Reservation { reserved } else { Instant::now() };
+        (wanted, since + after)
     });
 }
 

@@ -251,6 +251,7 @@ impl DataPair {
                 return;
             }
         };
+        self.report(Leg::Front, DataOutcome::Opened, "");
         let stall = self.parties.surroundings.settings.timeouts.data_stall;
         let pump = Pump { front, back, stall, observer: Arc::clone(&self.parties.surroundings.observer) };
         let moved = Arc::clone(&self.moved);
