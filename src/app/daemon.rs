@@ -14,7 +14,7 @@ use crate::telemetry::{LogHandle, Metrics, init};
 /// Wrong arguments (sysexits.h EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
 /// The gateway's own machinery failed (EX_SOFTWARE).
-const EXIT_INTERNAL: u8 = 70;
+pub(super) const EXIT_INTERNAL: u8 = 70;
 /// An address or port cannot be had (EX_OSERR).
 pub const EXIT_BIND: u8 = 71;
 /// The configuration is wrong (EX_CONFIG).
@@ -141,13 +141,18 @@ async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, Exi
             for line in error.to_string().lines() {
                 tracing::error!("cannot start: {line}");
             }
-            Err(ExitCode::from(match error {
-                StartError::Configuration(_) => EXIT_CONFIGURATION,
-                StartError::Bind(_) => EXIT_BIND,
-                StartError::Internal(_) => EXIT_INTERNAL,
-            }))
+            Err(exit_code(&error))
         }
     }
+}
+
+/// What the process ends with when the gateway cannot start.
+pub(super) fn exit_code(error: &StartError) -> ExitCode {
+    ExitCode::from(match error {
+        StartError::Configuration(_) => EXIT_CONFIGURATION,
+        StartError::Bind { .. } => EXIT_BIND,
+        StartError::Internal(_) => EXIT_INTERNAL,
+    })
 }
 
 fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {

@@ -45,8 +45,13 @@ pub enum StartError {
     #[error("{0}")]
     Configuration(String),
     /// An address or port cannot be had.
-    #[error("{0}")]
-    Bind(String),
+    #[error("{what}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What for, and what the system says.
+        what: String,
+    },
     /// The gateway's own machinery.
     #[error("{0}")]
     Internal(String),
@@ -59,13 +64,13 @@ pub struct ReloadError(String);
 
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {
-        Self::Bind(error.to_string())
+        Self::Bind { address: error.address, what: error.to_string() }
     }
 }
 
 impl From<PortError> for StartError {
     fn from(error: PortError) -> Self {
-        Self::Bind(error.to_string())
+        Self::Bind { address: error.address, what: error.to_string() }
     }
 }
 
@@ -278,7 +283,8 @@ impl Gateway {
 
 impl Admin {
     async fn start(address: SocketAddr, pages: &Arc<Pages>) -> Result<Self, StartError> {
-        let problem = |error| StartError::Bind(format!("the admin pages cannot listen on {address}: {error}"));
+        let problem =
+            |error| StartError::Bind { address, what: format!("the admin pages cannot listen on {address}: {error}") };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(problem)?;
         let address = listener.local_addr().map_err(problem)?;
         let stop = CancellationToken::new();

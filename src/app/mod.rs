@@ -1,7 +1,11 @@
 //! Wiring: the one place where all rooms meet. Start, reload, drain, stop.
 
 mod daemon;
+#[cfg(feature = "demo")]
+mod demo;
 mod gateway;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};
+#[cfg(feature = "demo")]
+pub use demo::{DemoOptions, demo};
 pub use gateway::{Gateway, ReloadError, StartError};

@@ -172,6 +172,8 @@ fn connect_failed(server: &str, error: &ConnectError) -> BackendError {
     let failure = match error {
         ConnectError::Timeout(_) => BackendFailure::Timeout,
         ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => BackendFailure::Refused,
+        // Accepted, and reset before the system had told of it.
+        ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => BackendFailure::Reset,
         ConnectError::Io(_) => BackendFailure::Unreachable,
     };
     BackendError::new(failure, format!("{server}: {error}"))

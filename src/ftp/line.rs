@@ -115,6 +115,11 @@ impl LineCutter {
         self.waiting_bytes + self.partial.len()
     }
 
+    /// The line that has begun is longer than the limit already. Its end may never come.
+    pub fn is_overlong(&self) -> bool {
+        self.flaw == Some(Flaw::TooLong)
+    }
+
     /// Throws away everything held and says how many bytes of lines that was. For plaintext that stood behind
     /// `AUTH TLS` (RFC 4217 §4.2): it must never be run under the protection of the handshake that follows.
     pub fn discard(&mut self) -> usize {

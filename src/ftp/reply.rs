@@ -236,7 +236,7 @@ impl ReplyCutter {
                 None => return self.first(bytes).map(Some),
             }
         }
-        Ok(None)
+        if self.lines.is_overlong() { Err(ReplyFlaw::TooLong) } else { Ok(None) }
     }
 
     fn first(&mut self, mut bytes: Vec<u8>) -> Result<ReplyLine, ReplyFlaw> {
@@ -311,6 +311,7 @@ mod tests {
             assert_eq!(read(bytes), Err(ReplyFlaw::NotAReply), "{bytes:?}");
         }
         assert_eq!(read(&[b'2'; 200].iter().chain(b"\n").copied().collect::<Vec<_>>()), Err(ReplyFlaw::TooLong));
+        assert_eq!(read(&[b'2'; 200]), Err(ReplyFlaw::TooLong));
     }
 
     proptest! {

@@ -54,15 +54,21 @@ impl Lobby {
                 Some(command) => Early::Login(command),
                 None => match self.next().await {
                     Ok(command) => self.early(command),
-                    Err((by, why)) => return Err(self.leave(by, stage, why)),
+                    Err((by, why)) => {
+                        part(&mut attempt).await;
+                        return Err(self.leave(by, stage, why));
+                    }
                 },
             };
             let command = match early {
                 Early::Answered => continue,
-                Early::Leave(by, why) => return Err(self.leave(by, stage, why)),
+                Early::Leave(by, why) => {
+                    part(&mut attempt).await;
+                    return Err(self.leave(by, stage, why));
+                }
                 Early::Secure(mechanism) => {
                     // RFC 4217 §4.2: what was said in clear does not count under TLS.
-                    attempt = None;
+                    part(&mut attempt).await;
                     self = self.secure(mechanism).await?;
                     continue;
                 }
@@ -71,7 +77,7 @@ impl Lobby {
                     continue;
                 }
                 Early::Reinitialise => {
-                    attempt = None;
+                    part(&mut attempt).await;
                     self = self.reinitialise().await?;
                     continue;
                 }
@@ -90,10 +96,14 @@ impl Lobby {
                 Ok(None) => {}
                 Ok(Some((back, user, seat))) => return Ok(LoggedIn { lobby: self, back, user, seat }),
                 Err(Stop::Refused(refusal)) => {
+                    part(&mut attempt).await;
                     return Err(self.leave(By::Client, Stage::Login, Why::Refused(refusal)));
                 }
                 Err(Stop::Backend(error)) => {
                     self.backend_failed(attempt.as_ref(), &error);
+                    if let Some(mut back) = attempt.take().and_then(|attempt| attempt.back) {
+                        back.finish().await;
+                    }
                     return Err(self.leave(By::Backend, Stage::Login, Why::Backend(error.failure)));
                 }
             }
@@ -303,6 +313,14 @@ impl Lobby {
         let (failure, detail) = (error.failure, error.detail.as_str());
         self.context.observe(&Event::BackendFailed { who, backend: name, failure, detail });
         self.report_login(&attempt.user, Some(name), LoginResult::BackendFailed);
+    }
+}
+
+/// The login goes no further; a backend that waits for it hears QUIT, and `close_notify` where TLS is up.
+async fn part(attempt: &mut Option<Attempt>) {
+    if let Some(mut back) = attempt.take().and_then(|attempt| attempt.back) {
+        back.send(&Cleared::own_bare(Verb::Quit));
+        back.finish().await;
     }
 }
 

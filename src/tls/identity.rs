@@ -169,17 +169,10 @@ impl Identity {
 
     /// Reads the kept self-signed identity, or makes and keeps one.
     fn kept_self_signed(folder: &Path) -> Result<Self, IdentityError> {
-        let files = CertificateFiles {
-            certificate: folder.join(SELF_SIGNED_CERTIFICATE),
-            private_key: folder.join(SELF_SIGNED_KEY),
-        };
+        let files = self_signed_files(folder);
         let kept = fs::exists(&files.certificate).unwrap_or(false) && fs::exists(&files.private_key).unwrap_or(false);
         if !kept {
-            let problem = |reason: String| IdentityError::SelfSigned { path: folder.to_owned(), reason };
-            let (certificate, key) =
-                make_self_signed(&[SELF_SIGNED_NAME.into()]).map_err(|error| problem(error.to_string()))?;
-            keep(folder, &files, &certificate.pem(), &key.serialize_pem())
-                .map_err(|error| problem(error.to_string()))?;
+            keep_self_signed(folder, &[SELF_SIGNED_NAME.into()])?;
         }
         let mut identity = Self::load(&files)?;
         identity.label = "self-signed".into();
@@ -195,6 +188,22 @@ impl Identity {
             None => *own == name,
         })
     }
+}
+
+/// Makes a self-signed certificate for these names and keeps it and its key in `folder`.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn keep_self_signed(folder: &Path, names: &[String]) -> Result<CertificateFiles, IdentityError> {
+    let files = self_signed_files(folder);
+    let problem = |reason: String| IdentityError::SelfSigned { path: folder.to_owned(), reason };
+    let (certificate, key) = make_self_signed(names).map_err(|error| problem(error.to_string()))?;
+    keep(folder, &files, &certificate.pem(), &key.serialize_pem()).map_err(|error| problem(error.to_string()))?;
+    Ok(files)
+}
+
+fn self_signed_files(folder: &Path) -> CertificateFiles {
+    CertificateFiles { certificate: folder.join(SELF_SIGNED_CERTIFICATE), private_key: folder.join(SELF_SIGNED_KEY) }
 }
 
 /// A new key and a certificate for it: ECDSA P-256, ten years.

@@ -20,7 +20,7 @@ mod wire;
 pub use accept::{FrontTls, Secured, SecuredData, SessionTls, TicketHint};
 pub use connect::{BackTls, Connector, ConnectorError};
 pub use failure::HandshakeFailure;
-pub use identity::{Identities, Identity, IdentityError};
+pub use identity::{Identities, Identity, IdentityError, keep_self_signed};
 pub use settings::{CertificateFiles, MinimumVersion, Settings, Verification};
 pub use stream::{Stream, WhyClosed};
 pub use wire::{Wire, WireEvent};

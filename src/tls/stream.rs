@@ -6,12 +6,17 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 use tokio_rustls::{client, server};
 
 use super::renewable::Renewable;
 use crate::net::Socket;
+
+/// How long a client may take to be the first with `close_notify` when TLS ends and the session goes on.
+const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
 /// A connection, plain or under TLS.
 #[derive(Debug)]
@@ -96,15 +101,22 @@ impl Stream {
     /// Ends TLS and keeps the connection (CCC, RFC 4217 §12.3; REIN, §13): `close_notify` both ways, then plain. Plain
     /// bytes that follow the peer's `close_notify` are not lost, see [`Socket`].
     ///
+    /// Who goes first differs: lftp takes a `close_notify` right behind the 200 for the end of the session and wants to
+    /// send its own before; curl waits for the server's and then goes on in clear without one. So the client's is waited
+    /// for, but not for long. The caller sets the deadline.
+    ///
     /// # Errors
     /// When the peer is gone, or sends data instead of `close_notify`.
     pub async fn end_tls(self) -> io::Result<Self> {
         let Self::Server(mut stream) = self else { return Err(io::Error::other("no TLS to end")) };
+        let ended = match timeout(CLIENT_FIRST, peer_ends_tls(&mut stream)).await {
+            Ok(ended) => ended.map(|()| true)?,
+            Err(_) => false,
+        };
         stream.get_mut().1.send_close_notify();
         stream.flush().await?;
-        let mut byte = [0; 1];
-        if stream.read(&mut byte).await? > 0 {
-            return Err(io::Error::other("the client went on under TLS"));
+        if !ended {
+            peer_ends_tls(&mut stream).await?;
         }
         Ok(Self::Plain(stream.into_inner().0.plain_again()))
     }
@@ -127,6 +139,17 @@ impl Stream {
                 }
             }
         }
+    }
+}
+
+/// Waits until the peer has ended TLS, with `close_notify` or by speaking in clear. Can be cancelled at any time.
+async fn peer_ends_tls(stream: &mut server::TlsStream<Socket>) -> io::Result<()> {
+    if stream.get_ref().0.next_is_plain().await? {
+        return Ok(());
+    }
+    match stream.read(&mut [0; 1]).await? {
+        0 => Ok(()),
+        _ => Err(io::Error::other("the client went on under TLS")),
     }
 }
 

@@ -87,7 +87,7 @@ impl Front {
             match runtime.block_on(Gateway::start(settings, Arc::clone(&metrics))) {
                 Ok(gateway) => return Self { authority: certificate.authority, runtime, gateway, metrics },
                 // Another program was faster.
-                Err(StartError::Bind(_)) => {}
+                Err(StartError::Bind { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
         }

@@ -129,10 +129,14 @@ impl Dialogue {
     }
 }
 
-/// Cuts what is there. Before the backend has begun there is nothing that a peer could take for a whole file.
+/// Cuts what is there. Before the backend has begun the client's side holds nothing that could be taken for a whole
+/// file; the backend may begin with what it finds, and must not find the end of an empty one.
 fn cut(pump: PumpState, started: bool, steps: &mut Vec<Step>) {
     match pump {
-        PumpState::Waiting if !started => steps.push(Step::DropData),
+        PumpState::Waiting if !started => {
+            steps.push(Step::CloseBack(Close::Cut));
+            steps.push(Step::DropData);
+        }
         PumpState::Waiting | PumpState::Running | PumpState::Flushed | PumpState::Doubted => {
             steps.push(Step::StopPump);
             steps.push(Step::CloseFront(Close::Cut));

@@ -26,6 +26,8 @@ pub(super) struct Transfer {
     pub(super) pump: PumpState,
     /// Why it failed; the final reply follows from it.
     pub(super) failure: Option<TransferResult>,
+    /// The backend's TLS ended without `close_notify`: only its final reply can say that the bytes are whole.
+    doubtful: bool,
     /// A preliminary reply of several lines is on its way to the client.
     pub(super) mid_reply: bool,
     pub(super) lines: Vec<ReplyLine>,
@@ -71,6 +73,7 @@ impl Transfer {
             PumpState::Waiting => None,
             PumpState::Running if self.final_code.is_some_and(Code::is_negative) => Some(Timer::LastBytes),
             PumpState::Running => None,
+            PumpState::Flushed if self.doubtful => final_missing.then_some(Timer::BackendReply),
             PumpState::Flushed => final_missing.then_some(Timer::FinalReply),
             PumpState::Doubted if self.protection == Protection::Clear => Some(Timer::ClearGrace),
             PumpState::Doubted => Some(Timer::Grace),
@@ -137,6 +140,7 @@ impl Dialogue {
             started: false,
             pump: PumpState::Waiting,
             failure: None,
+            doubtful: false,
             mid_reply: false,
             lines: Vec::new(),
             final_code: None,
@@ -285,8 +289,9 @@ impl Dialogue {
         }
         let upload = transfer.kind == TransferKind::Upload;
         let failure = match end {
-            PumpEnd::SourceEnded { .. } if !upload => {
+            PumpEnd::SourceEnded { clean } if !upload => {
                 transfer.pump = PumpState::Flushed;
+                transfer.doubtful = !clean;
                 steps.push(Step::CloseBack(Close::Whole));
                 match transfer.final_code {
                     None => {}

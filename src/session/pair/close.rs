@@ -15,6 +15,9 @@ use crate::tls::Stream;
 const BRIEF: Duration = Duration::from_millis(100);
 /// After that it is read in the background, so that closing does not reset what the client has not read yet.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// A handshake under way may end before its connection does: what the client is just sending would be answered with a
+/// reset. A client that waits with its handshake for a 150 has FIN after this.
+const HANDSHAKE: Duration = Duration::from_millis(250);
 /// How long a refused transfer's client may still come to be sent away with FIN.
 const LATECOMER: Duration = Duration::from_secs(1);
 /// Farewells at once. A client that keeps more connections open than this gets them closed.
@@ -28,7 +31,15 @@ impl DataPair {
         let stream = match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Ready(stream) => stream,
             Front::Open(socket) => Stream::Plain(socket),
-            Front::Nothing | Front::Aimed(_) | Front::Opening(_) | Front::Securing(_) | Front::Closing(_) => return,
+            Front::Securing(securing) => {
+                self.farewell(Box::pin(async move {
+                    if let Ok(Ok(secured)) = timeout(HANDSHAKE, securing).await {
+                        secured.stream.truncate().await;
+                    }
+                }));
+                return;
+            }
+            Front::Nothing | Front::Aimed(_) | Front::Opening(_) | Front::Closing(_) => return,
         };
         match close {
             Close::Cut => self.farewell(Box::pin(stream.truncate())),
@@ -70,8 +81,13 @@ impl DataPair {
         }
         let unused = !matches!(self.front, Front::Nothing);
         match std::mem::replace(&mut self.front, Front::Nothing) {
-            Front::Nothing | Front::Aimed(_) | Front::Securing(_) | Front::Closing(_) => {}
+            Front::Nothing | Front::Aimed(_) | Front::Closing(_) => {}
             Front::Open(socket) => self.farewell(Box::pin(send_away(Stream::Plain(socket)))),
+            Front::Securing(securing) => self.farewell(Box::pin(async move {
+                if let Ok(Ok(secured)) = timeout(HANDSHAKE, securing).await {
+                    send_away(secured.stream).await;
+                }
+            })),
             Front::Ready(stream) => self.farewell(Box::pin(send_away(stream))),
             Front::Opening(opening) => {
                 self.latecomer = Some(Box::pin(async move {

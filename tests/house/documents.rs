@@ -1,0 +1,209 @@
+//! Rules for documents: tables that are the code's, links that lead somewhere.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use ftps_gateway::event::{BackendFailure, HandshakeResult, LoginResult, Reason, Resumption, TransferResult, Why};
+use ftps_gateway::ftp::Verb;
+use ftps_gateway::policy::{Disposition, Refusal, TransferKind, disposition};
+
+use super::code::Source;
+
+/// A table that a document takes from the code, but for its last column.
+pub(crate) struct Table {
+    /// Its name in the markers around it.
+    pub(crate) name: &'static str,
+    heading: [&'static str; 3],
+    rows: Vec<[String; 2]>,
+}
+
+/// What a table must look like.
+pub(crate) struct Generated {
+    pub(crate) text: String,
+    /// Rows without a last column.
+    pub(crate) empty: Vec<String>,
+}
+
+macro_rules! closed {
+    ($enum:ty) => {
+        <$enum>::ALL.iter().map(|value| [code(value.label()), value.text().to_owned()]).collect()
+    };
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+/// All tables, by the document they are in.
+pub(crate) fn tables() -> Vec<(&'static str, Vec<Table>)> {
+    let reasons = |name, rows| Table { name, heading: ["Label", "Meaning", "What to do"], rows };
+    let refusals = Refusal::ALL.iter().map(|refusal| {
+        let number = refusal.reply().code().number();
+        [code(refusal.label()), format!("{number} {}", refusal.text())]
+    });
+    let failures = BackendFailure::ALL.iter().map(|&failure| {
+        let labels = format!("{}, {}", code(Why::Backend(failure).label()), code(failure.label()));
+        [labels, failure.text().to_owned()]
+    });
+    let verbs = Verb::ALL.iter().map(|&verb| [code(verb.label()), answered_by(verb).to_owned()]);
+    let heading = ["Command", "After login", "What happens"];
+    vec![
+        ("docs/protocol.md", vec![Table { name: "commands", heading, rows: verbs.collect() }]),
+        (
+            "docs/operations.md",
+            vec![
+                reasons("refusals", refusals.collect()),
+                reasons("endings", closed!(Reason)),
+                reasons("backends", failures.collect()),
+                reasons("transfers", closed!(TransferResult)),
+                reasons("logins", closed!(LoginResult)),
+                reasons("handshakes", closed!(HandshakeResult)),
+                reasons("resumption", closed!(Resumption)),
+            ],
+        ),
+    ]
+}
+
+fn answered_by(verb: Verb) -> &'static str {
+    match disposition(verb) {
+        Disposition::Own => "gateway",
+        Disposition::Arrange => "gateway, on both legs",
+        Disposition::Transfer(TransferKind::Download) => "backend, download",
+        Disposition::Transfer(TransferKind::Listing) => "backend, listing",
+        Disposition::Transfer(TransferKind::Upload) => "backend, upload",
+        Disposition::Forward => "backend",
+        Disposition::NotImplemented => "nobody: 502",
+    }
+}
+
+fn markers(name: &str) -> (String, String) {
+    (format!("<!-- table {name}: begin -->\n"), format!("<!-- table {name}: end -->\n"))
+}
+
+fn bounds(document: &str, name: &str) -> (usize, usize) {
+    let (begin, end) = markers(name);
+    let start = document.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
+    let length = document[start..].find(&end).unwrap_or_else(|| panic!("no {end}"));
+    (start, start + length)
+}
+
+/// The table as it must be, with the last column that the document has.
+pub(crate) fn generated(table: &Table, document: &str) -> Generated {
+    let (start, end) = bounds(document, table.name);
+    let written: BTreeMap<&str, &str> = document[start..end].lines().filter_map(first_and_last).collect();
+    let [first, second, third] = table.heading;
+    let mut text = format!("\n| {first} | {second} | {third} |\n|---|---|---|\n");
+    let mut empty = Vec::new();
+    for [key, meaning] in &table.rows {
+        let last = written.get(key.as_str()).copied().unwrap_or_default();
+        if last.is_empty() {
+            empty.push(key.clone());
+        }
+        writeln!(text, "| {key} | {meaning} | {last} |").unwrap();
+    }
+    text.push('\n');
+    Generated { text, empty }
+}
+
+fn first_and_last(row: &str) -> Option<(&str, &str)> {
+    let inner = row.trim().strip_prefix('|')?.strip_suffix('|')?;
+    let (first, rest) = inner.split_once('|')?;
+    let (_, last) = rest.split_once('|')?;
+    Some((first.trim(), last.trim()))
+}
+
+/// The document with this text between the table's markers.
+pub(crate) fn replaced(document: &str, name: &str, text: &str) -> String {
+    let (start, end) = bounds(document, name);
+    format!("{}{text}{}", &document[..start], &document[end..])
+}
+
+/// Links to files that are not there.
+pub(crate) fn dead_links(document: &Source, there: impl Fn(&Path) -> bool) -> Vec<String> {
+    let folder = Path::new(&document.path).parent().unwrap_or(Path::new(""));
+    let target = |link: &str| -> Option<PathBuf> {
+        let path = link.split('#').next().unwrap_or_default();
+        (!path.is_empty() && !path.contains("://") && !path.starts_with("mailto:")).then(|| folder.join(path))
+    };
+    let links = document.text.match_indices("](").map(|(at, _)| {
+        let rest = &document.text[at + 2..];
+        &rest[..rest.find(')').unwrap_or(rest.len())]
+    });
+    links
+        .filter(|link| target(link).is_some_and(|path| !there(&path)))
+        .map(|link| format!("{}: {link} is not there", document.path))
+        .collect()
+}
+
+/// Documents that the index does not link.
+pub(crate) fn missing_from_index(index: &str, documents: &[Source]) -> Vec<String> {
+    // Decisions are linked as a folder: one link for as many as there will be.
+    let linked = |path: &str| index.contains(&format!("({path})")) || path.starts_with("docs/decisions/");
+    let missing = documents.iter().filter(|document| !linked(&document.path));
+    missing.map(|document| format!("{} is not linked", document.path)).collect()
+}
+
+/// Whole configurations in a document.
+pub(crate) fn yaml_blocks(document: &str) -> Vec<String> {
+    let blocks = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.contains("listeners:") && block.contains("backends:")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let rows = vec![["`a`".into(), "one".into()], ["`b`".into(), "two".into()]];
+        Table { name: "t", heading: ["L", "M", "W"], rows }
+    }
+
+    fn document(rows: &str) -> String {
+        format!(
+            "before\n<!-- table t: begin -->\n\n| L | M | W |\n|---|---|---|\n{rows}\n<!-- table t: end -->\nafter\n"
+        )
+    }
+
+    #[test]
+    fn a_table_keeps_its_last_column_and_takes_the_rest_from_the_code() {
+        let good = document("| `a` | one | do this |\n| `b` | two | do that |\n");
+        let made = generated(&table(), &good);
+        assert_eq!((replaced(&good, "t", &made.text), made.empty.len()), (good, 0));
+    }
+
+    #[test]
+    fn tables_that_are_not_the_codes_are_found() {
+        for rows in [
+            "| `a` | one | do this |\n",
+            "| `a` | one | do this |\n| `b` | 2 | do that |\n",
+            "| `b` | two | do that |\n| `a` | one | do this |\n",
+            "| `a` | one | do this |\n| `b` | two | do that |\n| `c` | three | nothing |\n",
+        ] {
+            let bad = document(rows);
+            assert_ne!(replaced(&bad, "t", &generated(&table(), &bad).text), bad, "{rows}");
+        }
+        let silent = document("| `a` | one | do this |\n| `b` | two |  |\n");
+        assert_eq!(generated(&table(), &silent).empty, ["`b`"]);
+    }
+
+    #[test]
+    fn dead_links_are_found() {
+        let text = "[a](there.md) [b](gone.md) [c](https://x.example/y) [d](there.md#part) [e](#here)";
+        let document = Source { path: "docs/x.md".into(), text: text.into() };
+        let complaints = dead_links(&document, |path| path == Path::new("docs/there.md"));
+        assert_eq!(complaints, ["docs/x.md: gone.md is not there"]);
+    }
+
+    #[test]
+    fn documents_that_nobody_links_are_found() {
+        let documents = ["docs/a.md", "docs/b.md"].map(|path| Source { path: path.into(), text: String::new() });
+        assert_eq!(missing_from_index("[A](docs/a.md)", &documents), ["docs/b.md is not linked"]);
+    }
+
+    #[test]
+    fn whole_configurations_are_told_from_pieces() {
+        let text = "```yaml\nlisteners: []\nbackends: {}\n```\n```yaml\ntls: {}\n```\n";
+        assert_eq!(yaml_blocks(text), ["listeners: []\nbackends: {}\n"]);
+    }
+}

@@ -1,0 +1,84 @@
+//! Peers that speak something else.
+
+use tokio::io::AsyncWriteExt;
+
+use crate::stage::{End, Stage};
+
+#[tokio::test]
+async fn an_http_verb_as_the_first_command_ends_the_session() {
+    let stage = Stage::plain().await;
+    for verb in ["GET", "POST", "HEAD", "PUT", "OPTIONS", "get"] {
+        let mut client = stage.client().await;
+        client.talk.say_raw(format!("{verb} / HTTP/1.1\r\nHost: x\r\n\r\nUSER bob\r\n")).await;
+        client.refused(421, "http_verb").await;
+        assert_eq!(client.ends().await, End::Fin);
+    }
+    stage.counts("sessions_total{listener=\"explicit\",outcome=\"http_verb\"}", 6).await;
+    stage.is_empty().await;
+    stage.backend().is_not_dialled().await;
+}
+
+#[tokio::test]
+async fn an_http_verb_under_implicit_tls_ends_the_session() {
+    let stage = Stage::plain().await;
+    let mut client = stage.implicit_client().await;
+    client.talk.say_raw("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nUSER bob\r\n").await;
+    client.refused(421, "http_verb").await;
+    assert_eq!(client.ends().await, End::CloseNotify);
+    stage.is_empty().await;
+}
+
+#[tokio::test]
+async fn garbage_instead_of_a_client_hello_ends_the_session() {
+    for garbage in [
+        &b"USER bob\r\nPASS sesame\r\n"[..],
+        b"\0\0\0\0\0\0\0\0\0\0",
+        b"\x16\x03\x01\xff\xff",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
+        let stage = Stage::plain().await;
+        let mut client = stage.client().await;
+        client.says_and_hears("AUTH TLS", "234 ").await;
+        let sent = client.talk.wire.tcp_mut().write_all(garbage).await;
+        assert!(sent.is_ok());
+        client.talk.fins().await;
+        stage.counts("sessions_total{listener=\"explicit\",outcome=\"tls_failed\"}", 1).await;
+        stage.is_empty().await;
+        stage.backend().is_not_dialled().await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_on_an_implicit_listener_ends_the_session() {
+    let stage = Stage::plain().await;
+    let mut client = stage.connects_implicitly().await;
+    client.talk.say_raw("USER bob\r\nPASS sesame\r\n").await;
+    stage.counts("sessions_total{listener=\"implicit\",outcome=\"tls_failed\"}", 1).await;
+    let handshake =
+        "tls_handshakes_total{channel=\"control\",kind=\"none\",leg=\"front\",result=\"not_tls\",version=\"none\"}";
+    stage.counts(handshake, 1).await;
+    stage.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_port_scanner_leaves_nothing_behind() {
+    let stage = Stage::plain().await;
+    for _ in 0..3 {
+        let mut explicit = stage.connects("scanner").await;
+        explicit.talk.resets();
+        let mut implicit = stage.connects_implicitly().await;
+        implicit.talk.vanishes();
+    }
+    stage.is_empty().await;
+    stage.client().await;
+}
+
+/// Implicit TLS on the explicit port: a ClientHello is no line.
+#[tokio::test]
+async fn a_client_hello_on_an_explicit_listener_does_no_harm() {
+    let stage = Stage::plain().await;
+    let mut client = stage.connects("client").await;
+    assert!(client.try_to_shake_hands().await.is_err());
+    stage.is_empty().await;
+    stage.client().await.secures().await;
+}

@@ -1,0 +1,299 @@
+//! From USER to 230, and everything that can come instead.
+
+use std::time::Duration;
+
+use crate::stage::{Client, End, Reply, Setup, Stage};
+
+#[tokio::test]
+async fn the_backends_words_reach_the_client() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 What is the word, bob?").await;
+    assert_eq!(client.hears("331 ").await.text(), "331 What is the word, bob?\r\n");
+    client.says("PASS  two blanks and one behind ").await;
+    backend.hears_and_says("PASS  two blanks and one behind ", "230-Rules\r\n 1. none\r\n230 Come in").await;
+    assert_eq!(client.hears("230-").await.text(), "230-Rules\r\n 1. none\r\n230 Come in\r\n");
+}
+
+#[tokio::test]
+async fn logged_in_straight_after_user() {
+    for answer in ["230 No password needed", "232 Known by certificate"] {
+        let stage = Stage::plain().await;
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears_and_says("USER bob", answer).await;
+        client.hears(answer).await;
+        client.says("PWD").await;
+        backend.hears_and_says("PWD", "257 \"/\"").await;
+        client.hears("257 ").await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_asked_for() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "332 Account").await;
+    client.hears("332 Account").await;
+    client.says("ACCT 4711").await;
+    backend.hears_and_says("ACCT 4711", "230 In").await;
+    client.hears("230 In").await;
+}
+
+#[tokio::test]
+async fn pass_without_user_is_503() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    for command in ["PASS sesame", "ACCT 4711"] {
+        client.says(command).await;
+        client.refused(503, "user_first").await;
+    }
+    client.says("USER").await;
+    client.refused(501, "syntax").await;
+    stage.backend().is_not_dialled().await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_may_be_tried_again() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PASS wrong").await;
+    backend.hears_and_says("PASS wrong", "530 No").await;
+    client.hears("530 No").await;
+    stage.counts("logins_total{result=\"rejected\"}", 1).await;
+    client.says("USER bob").await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "230 In").await;
+    client.hears("230 In").await;
+    stage.counts("logins_total{result=\"accepted\"}", 1).await;
+}
+
+#[tokio::test]
+async fn five_wrong_passwords_end_the_session() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    let mut backend = None;
+    for attempt in 1..=5 {
+        client.says("USER bob").await;
+        if backend.is_none() {
+            backend = Some(stage.backend().welcomes().await);
+        }
+        let backend = backend.as_mut().unwrap();
+        backend.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS wrong").await;
+        backend.hears_and_says("PASS wrong", "530 No").await;
+        if attempt < 5 {
+            client.hears("530 No").await;
+        }
+    }
+    client.refused(421, "too_many_login_attempts").await;
+    assert_eq!(client.ends().await, End::CloseNotify);
+    stage.is_empty().await;
+}
+
+/// Two users, one with a route: neither replies nor their order may tell which.
+#[tokio::test]
+async fn no_route_looks_like_a_wrong_password() {
+    let setup = || Setup::new().line("routes: [{ user: [\"acme-*\"], backend: legacy }]");
+    let stage = Stage::start(setup()).await;
+    let mut routed = stage.secured_client().await;
+    routed.says("USER acme-1").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER acme-1", "331 Password for acme-1 on old.example").await;
+    let mut heard: Vec<Reply> = vec![routed.hears("331 ").await];
+    routed.says("PASS wrong").await;
+    backend.hears_and_says("PASS wrong", "530 Wrong, acme-1").await;
+    heard.push(routed.hears("530 ").await);
+    routed.says("PASS wrong").await;
+    heard.push(routed.refused(503, "user_first").await);
+
+    let mut stranger = stage.secured_client().await;
+    let mut unknown: Vec<Reply> = Vec::new();
+    for (command, start) in [("USER nobody", "331 "), ("PASS wrong", "530 "), ("PASS wrong", "503 ")] {
+        unknown.push(stranger.says_and_hears(command, start).await);
+    }
+    assert_eq!(heard, unknown);
+    stage.backend().is_not_dialled().await;
+    stage.counts("logins_total{result=\"no_route\"}", 1).await;
+}
+
+#[tokio::test]
+async fn user_after_login_begins_anew() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    let mut old = stage.logs_in(&mut client).await;
+    client.says("USER eve").await;
+    old.hears("QUIT").await;
+    assert_eq!(old.ends().await, End::Fin);
+    let mut new = stage.backend().welcomes().await;
+    new.hears_and_says("USER eve", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PWD").await;
+    client.refused(530, "not_logged_in").await;
+    client.says("PASS sesame").await;
+    new.hears_and_says("PASS sesame", "230 In").await;
+    client.hears("230 In").await;
+}
+
+/// Argon2 takes its time; the deadline of the connection is not the login's.
+#[tokio::test]
+async fn a_slow_login_is_waited_for() {
+    let stage = Stage::start(Setup::new().with("timeouts", "backend_connect: 100ms")).await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PASS sesame").await;
+    backend.hears("PASS sesame").await;
+    // The backend computes.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    backend.says("230 In").await;
+    client.hears("230 In").await;
+}
+
+#[tokio::test]
+async fn the_whole_login_may_come_in_one_record() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.talk.say_raw("USER bob\r\nPASS sesame\r\nPWD\r\n").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.lets_bob_in().await;
+    client.hears("331 Password please").await;
+    client.hears("230 Welcome bob").await;
+    backend.hears_and_says("PWD", "257 \"/\"").await;
+    client.hears("257 ").await;
+}
+
+#[tokio::test]
+async fn utf8_that_was_asked_for_early_is_asked_for_at_the_backend() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says_and_hears("OPTS UTF8 ON", "200 ").await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "230 In").await;
+    // Whatever it says to that.
+    backend.hears_and_says("OPTS UTF8 ON", "501 Never heard of it").await;
+    client.hears("230 In").await;
+}
+
+/// A backend that cannot be used: 421 with the reason, and the session ends.
+async fn fails(stage: &Stage, client: &mut Client, label: &str) {
+    client.refused(421, label).await;
+    assert_eq!(client.ends().await, End::CloseNotify);
+    stage.counts(&format!("sessions_total{{listener=\"explicit\",outcome=\"{label}\"}}"), 1).await;
+    stage.counts("logins_total{result=\"backend_failed\"}", 1).await;
+    stage.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_is_not_there() {
+    let mut stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    stage.backends.clear();
+    client.says("USER bob").await;
+    fails(&stage, &mut client, "backend_refused").await;
+}
+
+#[tokio::test]
+async fn a_backend_that_closes_before_its_greeting() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    stage.backend().accepts().await.talk.finishes().await;
+    fails(&stage, &mut client, "backend_closed").await;
+}
+
+#[tokio::test]
+async fn a_backend_that_resets_before_its_greeting() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    stage.backend().accepts().await.talk.resets();
+    fails(&stage, &mut client, "backend_reset").await;
+}
+
+#[tokio::test]
+async fn a_backend_that_never_greets() {
+    let stage = Stage::start(Setup::new().with("timeouts", "backend_reply: 300ms")).await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let _backend = stage.backend().accepts().await;
+    fails(&stage, &mut client, "backend_timeout").await;
+}
+
+#[tokio::test]
+async fn a_backend_that_greets_with_421_or_5xx() {
+    for greeting in ["421 Too many users on old.example", "554 Go away"] {
+        let stage = Stage::plain().await;
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().accepts().await;
+        backend.says(greeting).await;
+        fails(&stage, &mut client, "backend_not_ready").await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_greets_with_nonsense() {
+    for greeting in ["SSH-2.0-OpenSSH_9.6", "<html>", "\u{0}\u{1}\u{2}", "099 Hello"] {
+        let stage = Stage::plain().await;
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().accepts().await;
+        backend.says(greeting).await;
+        fails(&stage, &mut client, "backend_nonsense").await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_says_421_to_user_or_pass() {
+    for at in ["USER", "PASS"] {
+        let stage = Stage::plain().await;
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears("USER bob").await;
+        if at == "PASS" {
+            backend.says("331 Password").await;
+            client.hears("331 ").await;
+            client.says("PASS sesame").await;
+            backend.hears("PASS sesame").await;
+        }
+        backend.says("421 old.example shuts down").await;
+        let heard = client.refused(421, "backend_said_goodbye").await;
+        assert!(!heard.text().contains("old.example"), "{heard:?}");
+        assert_eq!(client.ends().await, End::CloseNotify);
+        stage.is_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_closes_instead_of_answering_pass() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PASS sesame").await;
+    backend.hears("PASS sesame").await;
+    backend.talk.finishes().await;
+    fails(&stage, &mut client, "backend_closed").await;
+}

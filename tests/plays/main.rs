@@ -1,0 +1,33 @@
+//! Plays: a scripted client and a scripted backend over loopback, with the gateway between them. One play shows one
+//! rule of the protocol; the files are named after the parts of `docs/protocol.md`.
+//!
+//! Every expectation has a deadline and fails with what was awaited and everything that was said before. No play waits
+//! by sleeping, and none has a port of its own.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod abort;
+mod active;
+mod auth;
+mod backend_tls;
+mod bounce;
+mod ccc;
+mod closing_download;
+mod closing_upload;
+mod epsv_all;
+mod feat;
+mod greeting;
+mod host;
+mod http_garbage;
+mod lines;
+mod login;
+mod opening;
+mod passive;
+mod pbsz_prot;
+mod pipelining;
+mod quit_stat_noop;
+mod rein;
+mod replies;
+mod stage;
+mod telnet;
+mod truncation;
