@@ -16,8 +16,8 @@ use super::pair::{DataPair, Parties};
 use super::run::{Course, Leave};
 use super::settings::Timeouts;
 use crate::backend::{BackEvent, BackLeg};
-use crate::event::{By, Direction, Ended, Event, Stage, Transfer, Why};
-use crate::ftp::{Command, Verb};
+use crate::event::{BackendFailure, By, Direction, Ended, Event, Stage, Transfer, Why};
+use crate::ftp::{Command, Printable, ReplyLine, Verb};
 use crate::policy::{Mechanism, Seat, TransferKind};
 
 /// After the backend's data has ended, its final reply decides how the client's data connection is closed.
@@ -57,6 +57,10 @@ struct Stand {
     transfer_began: Instant,
     reserved: Instant,
     stage: Stage,
+    /// What the backend said with 421.
+    goodbye: Option<String>,
+    /// Its failure has had its event.
+    failure_told: bool,
     _seat: Seat,
 }
 
@@ -97,6 +101,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     return Served::Anew(Box::new(lobby), Some(command));
                 }
                 Turn::End(by, why) => {
+                    stand.report_end(&lobby, why);
                     let ended = Ended { by, during: stand.stage, why };
                     stand.back.finish().await;
                     let front = Some(lobby.front);
@@ -131,7 +136,10 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 },
                 event = stand.back.turn(wants_replies) => match event {
                     Ok(BackEvent::Drained) => continue,
-                    Ok(BackEvent::Line(line)) => Input::Reply(line),
+                    Ok(BackEvent::Line(line)) => {
+                        stand.hear(&line);
+                        Input::Reply(line)
+                    }
                     Err(error) => {
                         stand.report_back_gone(&lobby, &error);
                         Input::BackGone(error.failure)
@@ -187,6 +195,8 @@ impl Stand {
             transfer_began: Instant::now(),
             reserved: Instant::now(),
             stage: Stage::Commands,
+            goodbye: None,
+            failure_told: false,
             _seat: seat,
         };
         (lobby, stand)
@@ -284,13 +294,30 @@ impl Stand {
         Leave { front: Some(lobby.front), tell: true, ended, user: Some(self.user) }
     }
 
-    fn report_back_gone(&self, lobby: &Lobby, error: &crate::backend::BackendError) {
-        lobby.context.observe(&Event::BackendFailed {
-            who: &lobby.context.who,
-            backend: &self.back.backend().settings().name,
-            failure: error.failure,
-            detail: &error.detail,
-        });
+    /// A goodbye's words are for the log: the client hears the gateway's own.
+    fn hear(&mut self, line: &ReplyLine) {
+        if line.code.number() == 421 {
+            self.goodbye = Some(Printable(line.text()).to_string());
+        }
+    }
+
+    fn report_back_gone(&mut self, lobby: &Lobby, error: &crate::backend::BackendError) {
+        self.failure_told = true;
+        self.backend_failed(lobby, error.failure, &error.detail);
+    }
+
+    /// What the dialogue found out about the backend (421, no reply in time) has not been told yet.
+    fn report_end(&self, lobby: &Lobby, why: Why) {
+        if let Why::Backend(failure) = why
+            && !self.failure_told
+        {
+            self.backend_failed(lobby, failure, self.goodbye.as_deref().unwrap_or(failure.text()));
+        }
+    }
+
+    fn backend_failed(&self, lobby: &Lobby, failure: BackendFailure, detail: &str) {
+        let backend = &self.back.backend().settings().name;
+        lobby.context.observe(&Event::BackendFailed { who: &lobby.context.who, backend, failure, detail });
     }
 }
 
