@@ -16,7 +16,8 @@ async fn explicit_tls_is_asked_for_before_anything_else() {
     // "AUTH TLS" came right behind the greeting, PBSZ and PROT P behind the login.
     scene.downloads().await;
     scene.uploads().await;
-    let handshakes = "tls_handshakes_total{channel=\"data\",kind=\"resumed\",leg=\"back\",result=\"ok\",version=\"1.3\"}";
+    let handshakes =
+        "tls_handshakes_total{channel=\"data\",kind=\"resumed\",leg=\"back\",result=\"ok\",version=\"1.3\"}";
     scene.stage.counts(handshakes, 2).await;
 }
 

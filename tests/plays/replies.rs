@@ -60,12 +60,17 @@ async fn a_multi_line_reply_ends_only_at_its_own_code_and_a_space() {
 /// curl takes any code and a space for the end, so such a line is made not to look like one.
 #[tokio::test]
 async fn a_line_that_looks_like_the_end_of_another_reply_is_indented() {
-    heard(b"211-Quota\r\n226 files left\r\n500\r\n211 End\r\n", "211-Quota\r\n 226 files left\r\n 500\r\n211 End\r\n").await;
+    heard(b"211-Quota\r\n226 files left\r\n500\r\n211 End\r\n", "211-Quota\r\n 226 files left\r\n 500\r\n211 End\r\n")
+        .await;
 }
 
 #[tokio::test]
 async fn lines_that_begin_with_digits_pass() {
-    heard(b"214-Sizes\r\n2024-01-01 a\r\n12345 b\r\n214 End\r\n", "214-Sizes\r\n2024-01-01 a\r\n12345 b\r\n214 End\r\n").await;
+    heard(
+        b"214-Sizes\r\n2024-01-01 a\r\n12345 b\r\n214 End\r\n",
+        "214-Sizes\r\n2024-01-01 a\r\n12345 b\r\n214 End\r\n",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -199,7 +204,8 @@ async fn a_250_instead_of_the_226() {
 
 #[tokio::test]
 async fn a_150_of_several_lines() {
-    downloads_with(&["150-Here", " 7 bytes", "150 Go"], &["226 Sent"], &["150-Here\r\n 7 bytes\r\n150 Go", "226 Sent"]).await;
+    downloads_with(&["150-Here", " 7 bytes", "150 Go"], &["226 Sent"], &["150-Here\r\n 7 bytes\r\n150 Go", "226 Sent"])
+        .await;
 }
 
 #[tokio::test]
@@ -224,7 +230,8 @@ async fn the_150_and_the_226_in_one_segment() {
 
 #[tokio::test]
 async fn the_226_in_several_lines() {
-    downloads_with(&["150 Here"], &["226-Sent", " 1 kB/s", "226 End"], &["150 Here", "226-Sent\r\n 1 kB/s\r\n226 End"]).await;
+    downloads_with(&["150 Here"], &["226-Sent", " 1 kB/s", "226 End"], &["150 Here", "226-Sent\r\n 1 kB/s\r\n226 End"])
+        .await;
 }
 
 #[tokio::test]

@@ -153,7 +153,8 @@ async fn is_answered_with_the_offered_session(data: &mut Data) -> bool {
     let mut at = 4 + 2 + 32;
     at += 1 + usize::from(hello[at]) + 2 + 1 + 2;
     while at + 4 <= hello.len() {
-        let (kind, length) = (u16::from_be_bytes([hello[at], hello[at + 1]]), u16::from_be_bytes([hello[at + 2], hello[at + 3]]));
+        let (kind, length) =
+            (u16::from_be_bytes([hello[at], hello[at + 1]]), u16::from_be_bytes([hello[at + 2], hello[at + 3]]));
         if kind == 41 {
             return true;
         }
