@@ -75,6 +75,17 @@ impl FrontLeg {
         }
     }
 
+    /// Waits for the end of the client's connection. What the client sends meanwhile is kept for later.
+    pub(super) async fn gone(&mut self) -> WhyClosed {
+        loop {
+            let commands = &mut self.commands;
+            let more = commands.waiting() < CUT_AHEAD && self.wire.queued() < OUTBOX;
+            if let Err(why) = self.wire.turn(more, &mut |bytes| commands.push(bytes)).await {
+                return why;
+            }
+        }
+    }
+
     pub(super) async fn flush(&mut self) -> Result<(), WhyClosed> {
         self.wire.flush().await
     }

@@ -1,15 +1,17 @@
 //! From USER to 230: the route, the backend's dial, and USER, PASS and ACCT passed through.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::sleep_until;
 
 use super::greet::{Early, Lobby};
-use super::run::{Course, Leave};
+use super::run::{Course, Leave, Surroundings};
 use crate::backend::{BackLeg, Backend, BackendError, Deadlines, WholeReply, dial};
-use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
+use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Who, Why};
 use crate::ftp::{Command, Reply, Verb};
 use crate::policy::{Cleared, Protection, Refusal, Seat, Traveller, clear};
+use crate::tls::WhyClosed;
 
 /// Wrong passwords in one session, after which it ends (RFC 2577 §5).
 const ATTEMPTS: u32 = 5;
@@ -43,6 +45,10 @@ enum Step {
 enum Stop {
     Backend(BackendError),
     Refused(Refusal),
+    /// The client is gone; nobody waits for the backend's answer any more.
+    ClientGone(WhyClosed),
+    /// The gateway stops.
+    Stopped,
 }
 
 impl Lobby {
@@ -84,12 +90,17 @@ impl Lobby {
             let deadline = self.deadline;
             let mut course = self.context.course.clone();
             let step = tokio::select! {
-                step = self.step(command, &mut attempt, &mut rejected) => step,
-                () = sleep_until(deadline) => {
-                    return Err(self.leave(By::Client, Stage::Login, Why::Reason(Reason::LoginTimeout)));
-                }
+                step = self.step(command, &mut attempt, &mut rejected) => Ok(step),
+                () = sleep_until(deadline) => Err((By::Client, Why::Reason(Reason::LoginTimeout))),
                 _ = course.wait_for(|course| *course != Course::Serve) => {
-                    return Err(self.leave(By::Gateway, Stage::Login, Why::Refused(Refusal::Draining)));
+                    Err((By::Gateway, Why::Refused(Refusal::Draining)))
+                }
+            };
+            let step = match step {
+                Ok(step) => step,
+                Err((by, why)) => {
+                    part(&mut attempt).await;
+                    return Err(self.leave(by, Stage::Login, why));
                 }
             };
             match step {
@@ -98,6 +109,15 @@ impl Lobby {
                 Err(Stop::Refused(refusal)) => {
                     part(&mut attempt).await;
                     return Err(self.leave(By::Client, Stage::Login, Why::Refused(refusal)));
+                }
+                Err(Stop::ClientGone(why)) => {
+                    part(&mut attempt).await;
+                    let reason = self.context.client_closed(&why);
+                    return Err(self.leave(By::Client, Stage::Login, Why::Reason(reason)));
+                }
+                Err(Stop::Stopped) => {
+                    part(&mut attempt).await;
+                    return Err(self.leave(By::Gateway, Stage::Login, Why::Reason(Reason::Stopped)));
                 }
                 Err(Stop::Backend(error)) => {
                     self.backend_failed(attempt.as_ref(), &error);
@@ -151,14 +171,15 @@ impl Lobby {
             Some(back) => back,
             None => {
                 *attempt = Some(Attempt { user: user.clone(), back: None, over: false });
-                Box::new(self.dial(&backend).await.map_err(Stop::Backend)?)
+                let (who, surroundings) = (Arc::clone(&self.context.who), Arc::clone(&self.context.surroundings));
+                Box::new(self.unless_gone(dial_for(who, surroundings, &backend)).await?)
             }
         };
         let deadline = self.context.settings().timeouts.backend_reply;
         // The verb is USER, and the client's bytes have passed the line's checks.
-        let reply = back.exchange(&Cleared::own(Verb::User, user.clone()), deadline).await;
+        let reply = self.unless_gone(back.exchange(&Cleared::own(Verb::User, user.clone()), deadline)).await;
         *attempt = Some(Attempt { user, back: Some(back), over: false });
-        self.judge(reply.map_err(Stop::Backend)?, attempt, rejected)
+        self.judge(reply?, attempt, rejected)
     }
 
     /// PASS and ACCT.
@@ -184,7 +205,7 @@ impl Lobby {
             return Ok(Step::On);
         };
         let deadline = self.context.settings().timeouts.backend_reply;
-        let reply = back.exchange(&cleared, deadline).await.map_err(Stop::Backend)?;
+        let reply = self.unless_gone(back.exchange(&cleared, deadline)).await?;
         self.judge(reply, attempt, rejected)
     }
 
@@ -245,51 +266,25 @@ impl Lobby {
                 return Err(Stop::Refused(refusal));
             }
         };
-        let prepared = self.prepare(&mut back).await;
-        if let Err(error) = prepared {
+        let deadline = self.context.settings().timeouts.backend_reply;
+        let utf8 = self.utf8;
+        if let Err(stop) = self.unless_gone(prepare(&mut back, utf8, deadline)).await {
             *attempt = Some(Attempt { user, back: Some(back), over: false });
-            return Err(Stop::Backend(error));
+            return Err(stop);
         }
         self.pass(&reply);
         self.report_login(&user, Some(&name), LoginResult::Accepted);
         Ok(Some((*back, user, seat)))
     }
 
-    /// PROT P with a backend under TLS, and the UTF-8 that the client asked for before there was a backend.
-    async fn prepare(&mut self, back: &mut BackLeg) -> Result<(), BackendError> {
-        let deadline = self.context.settings().timeouts.backend_reply;
-        if back.protection() == Protection::Private {
-            for command in [Cleared::own(Verb::Pbsz, "0"), Cleared::own(Verb::Prot, "P")] {
-                let reply = back.exchange(&command, deadline).await?;
-                if !reply.code.is_completion() {
-                    let detail = format!("answered {} with {}", command.command(), reply.code);
-                    return Err(BackendError::new(BackendFailure::ProtectionRefused, detail));
-                }
-            }
+    /// Waits for the backend, for as long as there is somebody to wait for it.
+    async fn unless_gone<T>(&mut self, asked: impl Future<Output = Result<T, BackendError>>) -> Result<T, Stop> {
+        let Self { front, context, .. } = self;
+        tokio::select! {
+            answer = asked => answer.map_err(Stop::Backend),
+            why = front.gone() => Err(Stop::ClientGone(why)),
+            _ = context.course.wait_for(|course| *course == Course::Stop) => Err(Stop::Stopped),
         }
-        if self.utf8 {
-            // Whatever it answers: a server without UTF-8 passes names as bytes, and so does the gateway.
-            back.exchange(&Cleared::own(Verb::Opts, "UTF8 ON"), deadline).await?;
-        }
-        Ok(())
-    }
-
-    async fn dial(&mut self, backend: &Arc<Backend>) -> Result<BackLeg, BackendError> {
-        let timeouts = self.context.settings().timeouts;
-        let deadlines = Deadlines {
-            connect: timeouts.backend_connect,
-            handshake: timeouts.tls_handshake,
-            reply: timeouts.backend_reply,
-        };
-        let started = std::time::Instant::now();
-        let (back, handshake) = dial(backend, deadlines, self.context.settings().reply_length).await?;
-        let who = &self.context.who;
-        if let Some(handshake) = handshake {
-            self.context.observe(&Event::Handshake { who, handshake, detail: "" });
-        }
-        let name = &backend.settings().name;
-        self.context.observe(&Event::BackendConnected { who, backend: name, took: started.elapsed() });
-        Ok(back)
     }
 
     fn route(&self, user: &[u8]) -> Option<Arc<Backend>> {
@@ -331,6 +326,46 @@ impl Lobby {
         self.context.observe(&Event::BackendFailed { who, backend: name, failure, detail });
         self.report_login(&attempt.user, Some(name), LoginResult::BackendFailed);
     }
+}
+
+/// PROT P with a backend under TLS, and the UTF-8 that the client asked for before there was a backend.
+async fn prepare(back: &mut BackLeg, utf8: bool, deadline: Duration) -> Result<(), BackendError> {
+    if back.protection() == Protection::Private {
+        for command in [Cleared::own(Verb::Pbsz, "0"), Cleared::own(Verb::Prot, "P")] {
+            let reply = back.exchange(&command, deadline).await?;
+            if !reply.code.is_completion() {
+                let detail = format!("answered {} with {}", command.command(), reply.code);
+                return Err(BackendError::new(BackendFailure::ProtectionRefused, detail));
+            }
+        }
+    }
+    if utf8 {
+        // Whatever it answers: a server without UTF-8 passes names as bytes, and so does the gateway.
+        back.exchange(&Cleared::own(Verb::Opts, "UTF8 ON"), deadline).await?;
+    }
+    Ok(())
+}
+
+async fn dial_for(
+    who: Arc<Who>,
+    surroundings: Arc<Surroundings>,
+    backend: &Arc<Backend>,
+) -> Result<BackLeg, BackendError> {
+    let timeouts = surroundings.settings.timeouts;
+    let deadlines = Deadlines {
+        connect: timeouts.backend_connect,
+        handshake: timeouts.tls_handshake,
+        reply: timeouts.backend_reply,
+    };
+    let started = std::time::Instant::now();
+    let (back, handshake) = dial(backend, deadlines, surroundings.settings.reply_length).await?;
+    let observer = &surroundings.observer;
+    if let Some(handshake) = handshake {
+        observer.observe(&Event::Handshake { who: &who, handshake, detail: "" });
+    }
+    let name = &backend.settings().name;
+    observer.observe(&Event::BackendConnected { who: &who, backend: name, took: started.elapsed() });
+    Ok(back)
 }
 
 /// The login goes no further; a backend that waits for it hears QUIT, and `close_notify` where TLS is up.

@@ -14,7 +14,7 @@ use super::failure::HandshakeFailure;
 use super::identity::Identities;
 use super::settings::MinimumVersion;
 use super::stream::Stream;
-use super::tickets::{Offer, SessionTickets};
+use super::tickets::{ConnectionTickets, Offer, SessionTickets};
 use crate::event::{Channel, Handshake, HandshakeKind, HandshakeResult, Leg, Resumption, TlsVersion};
 use crate::net::Socket;
 use crate::policy::DataResumption;
@@ -128,7 +128,8 @@ impl SessionTls {
     /// # Errors
     /// When the handshake fails or is not finished within `deadline`.
     pub async fn secure_control(&mut self, socket: Socket, deadline: Duration) -> Result<Secured, HandshakeFailure> {
-        let (stream, sni) = timeout(deadline, self.shake(socket.record_by_record(), || CONTROL_TICKETS))
+        let connection = self.tickets.control();
+        let (stream, sni) = timeout(deadline, self.shake(socket.record_by_record(), &connection, || CONTROL_TICKETS))
             .await
             .map_err(|_| HandshakeFailure::timeout(deadline))??;
         let handshake = describe(&stream, Channel::Control);
@@ -141,11 +142,14 @@ impl SessionTls {
     /// # Errors
     /// When the handshake fails.
     pub async fn secure_data(&self, socket: Socket, hint: &TicketHint) -> Result<SecuredData, HandshakeFailure> {
-        self.tickets.begin();
-        let (stream, sni) = self.shake(socket.in_blocks(), || hint.tickets()).await?;
+        let connection = self.tickets.data();
+        let (stream, sni) = self.shake(socket.in_blocks(), &connection, || hint.tickets()).await?;
         let handshake = describe(&stream, Channel::Data);
-        let resumption = match (handshake.kind, self.tickets.offer()) {
-            (HandshakeKind::Resumed, _) => Resumption::Resumed,
+        let resumption = match (handshake.kind, connection.offer()) {
+            (HandshakeKind::Resumed, _) => {
+                connection.trust();
+                Resumption::Resumed
+            }
             (HandshakeKind::Full | HandshakeKind::None, Offer::None) => Resumption::NoneOffered,
             (HandshakeKind::Full | HandshakeKind::None, Offer::Foreign) => Resumption::OtherSession,
             (HandshakeKind::Full | HandshakeKind::None, Offer::Own) if sni != self.control_name => {
@@ -160,16 +164,16 @@ impl SessionTls {
     async fn shake(
         &self,
         socket: Socket,
+        connection: &Arc<ConnectionTickets>,
         tickets: impl FnOnce() -> usize,
     ) -> Result<(server::TlsStream<Socket>, Option<String>), HandshakeFailure> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let hello = start.client_hello();
         let sni = hello.server_name().map(str::to_ascii_lowercase);
         let mut config = ServerConfig::clone(&self.base);
-        config.ticketer = Arc::clone(&self.tickets) as Arc<dyn rustls::server::ProducesTickets>;
-        config.session_storage = Arc::clone(&self.tickets) as Arc<dyn rustls::server::StoresServerSessions>;
-        config.send_tls13_tickets =
-            if rustls::server::ProducesTickets::enabled(&*self.tickets) { tickets() } else { 0 };
+        config.ticketer = Arc::clone(connection) as Arc<dyn rustls::server::ProducesTickets>;
+        config.session_storage = Arc::clone(connection) as Arc<dyn rustls::server::StoresServerSessions>;
+        config.send_tls13_tickets = if self.tickets.enabled() { tickets() } else { 0 };
         let stream = start.into_stream(Arc::new(config)).await?;
         Ok((stream, sni))
     }

@@ -3,11 +3,13 @@
 //! Invariants: the sealing key is made for one control connection and dies with it, so a ticket cannot outlive its
 //! session and no session can outlive its tickets, whatever its length and whatever certificate reloads come between.
 //! A ticket names its session in clear (RFC 5077 §4's key name), so that another session's ticket can be told from
-//! none. Why a resumption did not happen is remembered for the handshake that asks next.
+//! none, and under the seal the connection that it was handed out on: it counts when that was the control connection,
+//! or a data connection that had resumed itself. Whoever takes the client's place on a data connection wins no ticket
+//! that counts. Why a resumption did not happen is remembered with the connection.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
@@ -20,6 +22,11 @@ const LIFETIME_HINT: u32 = 7 * 24 * 60 * 60;
 /// TLS 1.2 sessions without tickets that are kept: the control connection's own and the latest of data connections.
 const STORED_SESSIONS: usize = 8;
 
+/// Data connections whose tickets count; the oldest go first. No client keeps that many tickets.
+const TRUSTED: usize = 4096;
+/// The control connection's number among the connections of a session.
+const CONTROL: u32 = 0;
+
 /// What became of the session that a client offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
@@ -31,7 +38,7 @@ pub(super) enum Offer {
     Own,
 }
 
-/// Seals and opens the tickets of one control connection, and keeps its TLS 1.2 sessions.
+/// The key and the memory of one session.
 pub(super) struct SessionTickets {
     enabled: bool,
     name: [u8; NAME],
@@ -40,8 +47,22 @@ pub(super) struct SessionTickets {
 }
 
 struct Memory {
-    offer: Offer,
-    sessions: Vec<(Vec<u8>, Vec<u8>)>,
+    next: u32,
+    trusted: BTreeSet<u32>,
+    sessions: Vec<StoredSession>,
+}
+
+struct StoredSession {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    connection: u32,
+}
+
+/// Hands out tickets on one connection of a session, and opens those of all.
+pub(super) struct ConnectionTickets {
+    session: Arc<SessionTickets>,
+    number: u32,
+    offer: Mutex<Offer>,
 }
 
 impl SessionTickets {
@@ -55,33 +76,39 @@ impl SessionTickets {
         let mut key = [0; 32];
         rand::fill(&mut key)?;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &key)?;
-        Ok(Self { enabled, name, key, memory: Mutex::new(Memory { offer: Offer::None, sessions: Vec::new() }) })
+        let memory = Memory { next: CONTROL + 1, trusted: BTreeSet::new(), sessions: Vec::new() };
+        Ok(Self { enabled, name, key, memory: Mutex::new(memory) })
     }
 
-    /// Forgets what was offered before: a new handshake begins.
-    pub(super) fn begin(&self) {
-        self.memory().offer = Offer::None;
+    /// Whether resumption is offered at all.
+    pub(super) fn enabled(&self) -> bool {
+        self.enabled
     }
 
-    /// What the client offered since [`Self::begin`].
-    pub(super) fn offer(&self) -> Offer {
-        self.memory().offer
+    /// For the control connection.
+    pub(super) fn control(self: &Arc<Self>) -> Arc<ConnectionTickets> {
+        self.connection(CONTROL)
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+    /// For one more data connection.
+    pub(super) fn data(self: &Arc<Self>) -> Arc<ConnectionTickets> {
+        let mut memory = self.memory();
+        let number = memory.next;
+        memory.next += 1;
+        drop(memory);
+        self.connection(number)
+    }
+
+    fn connection(self: &Arc<Self>, number: u32) -> Arc<ConnectionTickets> {
+        Arc::new(ConnectionTickets { session: Arc::clone(self), number, offer: Mutex::new(Offer::None) })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, offer: Offer) {
-        let mut memory = self.memory();
-        // A TLS 1.3 client may offer several; one good one is enough.
-        if memory.offer != Offer::Own {
-            memory.offer = offer;
-        }
-    }
-
-    fn seal(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let mut sealed = plain.to_vec();
+    fn seal(&self, number: u32, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = [&number.to_be_bytes(), plain].concat();
         let nonce = self.key.seal_in_place_append_tag(Aad::from(self.name), &mut sealed).ok()?;
         let mut ticket = Vec::with_capacity(NAME + NONCE_LEN + sealed.len());
         ticket.extend_from_slice(&self.name);
@@ -97,10 +124,44 @@ impl SessionTickets {
         }
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut plain = sealed.to_vec();
-        let length = self.key.open_in_place(nonce, Aad::from(self.name), &mut plain).ok()?.len();
-        plain.truncate(length);
-        Some(plain)
+        let mut opened = sealed.to_vec();
+        let opened = self.key.open_in_place(nonce, Aad::from(self.name), &mut opened).ok()?;
+        let (number, plain) = opened.split_first_chunk()?;
+        self.memory().trusts(u32::from_be_bytes(*number)).then(|| plain.to_vec())
+    }
+}
+
+impl Memory {
+    fn trusts(&self, connection: u32) -> bool {
+        connection == CONTROL || self.trusted.contains(&connection)
+    }
+}
+
+impl ConnectionTickets {
+    /// What the client offered on this connection.
+    pub(super) fn offer(&self) -> Offer {
+        *self.offered()
+    }
+
+    /// This connection has resumed, so what was handed out on it counts.
+    pub(super) fn trust(&self) {
+        let mut memory = self.session.memory();
+        memory.trusted.insert(self.number);
+        if memory.trusted.len() > TRUSTED {
+            memory.trusted.pop_first();
+        }
+    }
+
+    fn offered(&self) -> MutexGuard<'_, Offer> {
+        self.offer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, own: bool) {
+        let mut offer = self.offered();
+        // A TLS 1.3 client may offer several; one good one is enough.
+        if *offer != Offer::Own {
+            *offer = if own { Offer::Own } else { Offer::Foreign };
+        }
     }
 }
 
@@ -110,9 +171,15 @@ impl fmt::Debug for SessionTickets {
     }
 }
 
-impl ProducesTickets for SessionTickets {
+impl fmt::Debug for ConnectionTickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionTickets").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl ProducesTickets for ConnectionTickets {
     fn enabled(&self) -> bool {
-        self.enabled
+        self.session.enabled
     }
 
     fn lifetime(&self) -> u32 {
@@ -120,30 +187,33 @@ impl ProducesTickets for SessionTickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.seal(plain)
+        self.session.seal(self.number, plain)
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        let plain = self.open(cipher);
-        self.note(if plain.is_some() { Offer::Own } else { Offer::Foreign });
+        let plain = self.session.open(cipher);
+        self.note(plain.is_some());
         plain
     }
 }
 
-impl StoresServerSessions for SessionTickets {
+impl StoresServerSessions for ConnectionTickets {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        let mut memory = self.memory();
+        let mut memory = self.session.memory();
         if memory.sessions.len() == STORED_SESSIONS {
             // The first is the control connection's own, which some clients offer for ever.
             memory.sessions.remove(1);
         }
-        memory.sessions.push((key, value));
+        memory.sessions.push(StoredSession { key, value, connection: self.number });
         true
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let found = self.memory().sessions.iter().find(|(stored, _)| stored == key).map(|(_, value)| value.clone());
-        self.note(if found.is_some() { Offer::Own } else { Offer::Foreign });
+        let memory = self.session.memory();
+        let stored = memory.sessions.iter().find(|stored| stored.key == key && memory.trusts(stored.connection));
+        let found = stored.map(|stored| stored.value.clone());
+        drop(memory);
+        self.note(found.is_some());
         found
     }
 
@@ -152,7 +222,7 @@ impl StoresServerSessions for SessionTickets {
     }
 
     fn can_cache(&self) -> bool {
-        self.enabled
+        self.session.enabled
     }
 }
 
@@ -160,39 +230,65 @@ impl StoresServerSessions for SessionTickets {
 mod tests {
     use super::*;
 
+    fn session() -> Arc<SessionTickets> {
+        Arc::new(SessionTickets::new(true).unwrap())
+    }
+
     #[test]
     fn a_ticket_opens_again_and_again_and_only_in_its_own_session() {
-        let (mine, other) = (SessionTickets::new(true).unwrap(), SessionTickets::new(true).unwrap());
-        let ticket = mine.encrypt(b"secret").unwrap();
+        let (mine, other) = (session(), session());
+        let ticket = mine.control().encrypt(b"secret").unwrap();
         for _ in 0..100 {
-            assert_eq!(mine.decrypt(&ticket).as_deref(), Some(&b"secret"[..]));
+            let data = mine.data();
+            assert_eq!(data.decrypt(&ticket).as_deref(), Some(&b"secret"[..]));
+            assert_eq!(data.offer(), Offer::Own);
         }
-        assert_eq!(mine.offer(), Offer::Own);
-        other.begin();
-        assert_eq!(other.decrypt(&ticket), None);
-        assert_eq!(other.offer(), Offer::Foreign);
+        let data = other.data();
+        assert_eq!(data.decrypt(&ticket), None);
+        assert_eq!(data.offer(), Offer::Foreign);
     }
 
     #[test]
     fn a_changed_or_cut_ticket_does_not_open() {
-        let tickets = SessionTickets::new(true).unwrap();
-        let ticket = tickets.encrypt(b"secret").unwrap();
+        let control = session().control();
+        let ticket = control.encrypt(b"secret").unwrap();
         for at in 0..ticket.len() {
             let mut changed = ticket.clone();
             changed[at] ^= 1;
-            assert_eq!(tickets.decrypt(&changed), None);
-            assert_eq!(tickets.decrypt(&ticket[..at]), None);
+            assert_eq!(control.decrypt(&changed), None);
+            assert_eq!(control.decrypt(&ticket[..at]), None);
         }
     }
 
     #[test]
-    fn the_control_connections_own_session_is_never_pushed_out() {
-        let tickets = SessionTickets::new(true).unwrap();
-        for number in 0..100u8 {
-            tickets.put(vec![number], vec![number]);
+    fn what_a_data_connection_hands_out_counts_once_it_has_resumed() {
+        let session = session();
+        let data = session.data();
+        let ticket = data.encrypt(b"secret").unwrap();
+        data.put(vec![1], vec![2]);
+        let next = session.data();
+        assert_eq!((next.decrypt(&ticket), next.get(&[1])), (None, None));
+        assert_eq!(next.offer(), Offer::Foreign);
+        data.trust();
+        assert_eq!((next.decrypt(&ticket), next.get(&[1])), (Some(b"secret".to_vec()), Some(vec![2])));
+        for _ in 0..=TRUSTED {
+            session.data().trust();
         }
-        assert_eq!(tickets.get(&[0]), Some(vec![0]));
-        assert_eq!(tickets.get(&[99]), Some(vec![99]));
-        assert_eq!(tickets.get(&[50]), None);
+        assert_eq!(session.data().decrypt(&ticket), None);
+    }
+
+    #[test]
+    fn the_control_connections_own_session_is_never_pushed_out() {
+        let session = session();
+        let control = session.control();
+        control.put(vec![0], vec![0]);
+        for number in 1..100u8 {
+            let data = session.data();
+            data.trust();
+            data.put(vec![number], vec![number]);
+        }
+        assert_eq!(control.get(&[0]), Some(vec![0]));
+        assert_eq!(control.get(&[99]), Some(vec![99]));
+        assert_eq!(control.get(&[50]), None);
     }
 }

@@ -109,16 +109,15 @@ async fn a_client_that_does_not_read_holds_the_backend_up() {
     scene.client.says("STAT /").await;
     scene.backend.hears("STAT /").await;
     let line = format!(" {}\r\n", "x".repeat(4000));
-    let mut sent = scene.backend.talk.wire.write(b"211-Long\r\n").await;
+    scene.backend.talk.wire.write(b"211-Long\r\n").await.unwrap();
     let mut lines = 0;
     // Until nothing more is taken.
     let stuck = loop {
         let writing = scene.backend.talk.wire.write(line.as_bytes());
         match tokio::time::timeout(std::time::Duration::from_millis(300), writing).await {
-            Ok(result) => sent = result,
+            Ok(result) => result.unwrap(),
             Err(_) => break true,
         }
-        assert!(sent.is_ok());
         lines += 1;
         if lines > 20_000 {
             break false;

@@ -27,7 +27,7 @@ impl Server {
     fn new(versions: &[&'static tokio_rustls::rustls::SupportedProtocolVersion]) -> Self {
         let identity = Identity::self_signed(&["backend.example".into()]).unwrap();
         let verification = Verification { fingerprint: Some(identity.fingerprint), ..Verification::default() };
-        let tickets = Arc::new(SessionTickets::new(true).unwrap());
+        let tickets = Arc::new(SessionTickets::new(true).unwrap()).control();
         let mut config = ServerConfig::builder_with_protocol_versions(versions)
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Identities::single(identity)));

@@ -25,6 +25,7 @@ pub(crate) use data::Data;
 pub(crate) use log::Log;
 pub(crate) use scene::{Scene, Transfer};
 pub(crate) use setup::{FEATURES, Setup};
+pub(crate) use talker::Talker;
 pub(crate) use tls::{ClientTls, Identity};
 pub(crate) use transcript::{DEADLINE, Transcript};
 pub(crate) use wire::{End, Wire};
@@ -72,7 +73,7 @@ impl Stage {
         }
         let own: Vec<Identity> =
             setup.certificates.iter().map(|name| Identity::new(folder.path(), name, &[name])).collect();
-        let text = setup.yaml(folder.path(), &backends, &identity, &own);
+        let text = setup.yaml(folder.path(), &backends, &identity, &own.iter().collect::<Vec<_>>());
         let mut settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let metrics = Arc::new(Metrics::new().unwrap());
         // A port that the system chose on one address may be taken on another one.
@@ -168,17 +169,24 @@ impl Stage {
         actor
     }
 
-    /// Reads the configuration anew, with changes, and answers the gateway's question.
-    pub(crate) async fn reloads(&self, setup: &Setup) {
-        let text = setup.yaml(self.folder.path(), &self.backends, &self.identity, &self.own);
-        let mut settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-        settings.tls.certificates.sort_by_key(|files| std::cmp::Reverse(files.certificate.clone()));
-        self.gateway.reload(settings).unwrap();
-        if let Some(features) = setup.probe {
-            for backend in &self.backends {
-                backend.answers_probe(features).await;
-            }
+    /// Reads the configuration anew, as another setup has it, and answers the gateway's question.
+    pub(crate) async fn reloads(&self, setup: &Setup) -> Vec<&'static str> {
+        self.reloads_with(setup, &self.own.iter().collect::<Vec<_>>()).await
+    }
+
+    /// Reads the configuration anew with the gateway's certificates in the other order.
+    pub(crate) async fn reloads_with_the_other_certificate_first(&self) {
+        self.reloads_with(&self.setup, &self.own.iter().rev().collect::<Vec<_>>()).await;
+    }
+
+    async fn reloads_with(&self, setup: &Setup, own: &[&Identity]) -> Vec<&'static str> {
+        let text = setup.yaml(self.folder.path(), &self.backends, &self.identity, own);
+        let settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let restart = self.gateway.reload(settings).unwrap();
+        for backend in &self.backends {
+            backend.answers_probe(FEATURES).await;
         }
+        restart
     }
 
     /// No session is left, and no passive port is reserved.

@@ -33,7 +33,9 @@ impl Stage {
             }
             if Instant::now() > deadline {
                 let page = self.metrics.render().unwrap();
-                panic!("waited in vain for {series}, which is {now}\n\n{}\n{page}", self.transcript);
+                let shown = |line: &&str| !line.starts_with('#') && !line.ends_with(" 0") && !line.contains("_bucket{");
+                let page: Vec<&str> = page.lines().filter(shown).collect();
+                panic!("waited in vain for {series}, which is {now}\n\n{}\n{}", self.transcript, page.join("\n"));
             }
             sleep(PAUSE).await;
         }

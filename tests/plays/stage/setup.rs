@@ -139,7 +139,7 @@ impl Setup {
     }
 
     /// The text of the file.
-    pub(crate) fn yaml(&self, folder: &Path, backends: &[Backend], authority: &Identity, own: &[Identity]) -> String {
+    pub(crate) fn yaml(&self, folder: &Path, backends: &[Backend], authority: &Identity, own: &[&Identity]) -> String {
         let mut text = "listeners:\n".to_owned();
         for (at, address) in self.listen_on.iter().enumerate() {
             let host = if address.contains(':') { format!("[{address}]") } else { (*address).to_owned() };
@@ -150,7 +150,7 @@ impl Setup {
         }
         let mut sections = self.sections.clone();
         if !own.is_empty() {
-            let file = |identity: &Identity| {
+            let file = |identity: &&Identity| {
                 let (certificate, key) = (identity.certificate.display(), identity.private_key.display());
                 format!("{{ certificate: \"{certificate}\", private_key: \"{key}\" }}")
             };

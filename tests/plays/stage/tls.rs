@@ -26,7 +26,7 @@ pub(crate) struct ClientTls {
     config: ClientConfig,
     name: ServerName<'static>,
     tickets: Arc<Tickets>,
-    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    verifier: Arc<AnyCertificate>,
 }
 
 impl ClientTls {
@@ -40,25 +40,36 @@ impl ClientTls {
         Self::of(&[&version::TLS12], provider::default_provider())
     }
 
-    /// TLS 1.3 with one cipher suite.
-    pub(crate) fn with_suite(suite: SupportedCipherSuite) -> Self {
-        let provider = CryptoProvider { cipher_suites: vec![suite], ..provider::default_provider() };
+    /// TLS 1.3 with these cipher suites, the favourite first.
+    pub(crate) fn with_suites(suites: &[SupportedCipherSuite]) -> Self {
+        let provider = CryptoProvider { cipher_suites: suites.to_vec(), ..provider::default_provider() };
         Self::of(&[&version::TLS13], provider)
     }
 
     fn of(versions: &[&'static SupportedProtocolVersion], provider: CryptoProvider) -> Self {
         let provider = Arc::new(provider);
-        let seen = Arc::<Mutex<Vec<Vec<u8>>>>::default();
-        let verifier = Arc::new(AnyCertificate { seen: Arc::clone(&seen), provider: Arc::clone(&provider) });
+        let verifier = Arc::new(AnyCertificate { seen: Mutex::default(), provider: Arc::clone(&provider) });
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<_>)
             .with_no_client_auth();
         let tickets = Arc::<Tickets>::default();
         config.resumption = Resumption::store(Arc::clone(&tickets) as Arc<_>);
-        Self { config, name: ServerName::try_from("gateway.test").unwrap(), tickets, seen }
+        Self { config, name: ServerName::try_from("gateway.test").unwrap(), tickets, verifier }
+    }
+
+    /// The same client with its tickets, which prefers other suites now.
+    #[must_use]
+    pub(crate) fn preferring(mut self, suites: &[SupportedCipherSuite]) -> Self {
+        let mut other = Self::with_suites(suites).config;
+        // rustls offers a session only under the verifier that it came with.
+        other.dangerous().set_certificate_verifier(Arc::clone(&self.verifier) as Arc<_>);
+        other.client_auth_cert_resolver = Arc::clone(&self.config.client_auth_cert_resolver);
+        other.resumption = self.config.resumption.clone();
+        self.config = other;
+        self
     }
 
     /// Offers no session.
@@ -96,15 +107,6 @@ impl ClientTls {
         self
     }
 
-    /// The tickets of another client.
-    #[must_use]
-    pub(crate) fn with_tickets_of(mut self, other: &Self) -> Self {
-        // rustls offers a session only under the verifier that it came with.
-        self.config = other.config.clone();
-        self.tickets = Arc::clone(&other.tickets);
-        self
-    }
-
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::new(self.config.clone())
     }
@@ -118,17 +120,9 @@ impl ClientTls {
         self.tickets.received.load(Ordering::Relaxed)
     }
 
-    /// Forgets all TLS 1.3 tickets but the newest `keep`.
-    pub(crate) fn keep_tickets(&self, keep: usize) {
-        let mut tls13 = self.tickets.tls13.lock().unwrap();
-        while tls13.len() > keep {
-            tls13.pop_front();
-        }
-    }
-
     /// The certificates of all full handshakes so far.
     pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
-        self.seen.lock().unwrap().clone()
+        self.verifier.seen.lock().unwrap().clone()
     }
 }
 
@@ -174,7 +168,7 @@ impl ClientSessionStore for Tickets {
 
 #[derive(Debug)]
 struct AnyCertificate {
-    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    seen: Mutex<Vec<Vec<u8>>>,
     provider: Arc<CryptoProvider>,
 }
 

@@ -1,0 +1,106 @@
+//! Passwords are seen by the backend and by nobody else: not in a log line of any level, not on an admin page, not in a
+//! reply.
+
+use crate::stage::{Log, Scene, Setup, Stage};
+
+const PASSWORD: &str = "correct-horse-battery-staple";
+
+/// Nothing of it has been written or told.
+fn is_nowhere(stage: &Stage, secret: &str) {
+    let log = Log::text();
+    assert!(log.contains("session started"), "the log was not kept: {log}");
+    let line = log.lines().find(|line| line.contains(secret));
+    assert_eq!(line, None);
+    assert!(!stage.metrics.render().unwrap().contains(secret));
+}
+
+#[tokio::test]
+async fn no_password_in_any_log_line() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    // Wrong, right, an account, and another one after login.
+    client.says(format!("PASS wrong-{PASSWORD}")).await;
+    backend.hears_and_says(&format!("PASS wrong-{PASSWORD}"), "530 No").await;
+    client.hears("530 ").await;
+    client.says("USER bob").await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says(format!("PASS {PASSWORD}")).await;
+    backend.hears_and_says(&format!("PASS {PASSWORD}"), "332 Account").await;
+    client.hears("332 ").await;
+    client.says(format!("ACCT {PASSWORD}")).await;
+    backend.hears_and_says(&format!("ACCT {PASSWORD}"), "230 In").await;
+    client.hears("230 ").await;
+    client.says(format!("PASS {PASSWORD}")).await;
+    backend.hears_and_says(&format!("PASS {PASSWORD}"), "503 In already").await;
+    client.hears("503 ").await;
+    client.says_and_hears("QUIT", "221 ").await;
+    stage.is_empty().await;
+    is_nowhere(&stage, PASSWORD);
+}
+
+#[tokio::test]
+async fn no_password_of_a_refused_line() {
+    let secret = "hunter-of-refused-lines";
+    let stage = Stage::start(Setup::new().with("limits", "command_length: 512")).await;
+    let mut plain = stage.client().await;
+    plain.says(format!("PASS {secret}")).await;
+    plain.refused(530, "tls_required").await;
+    let mut client = stage.secured_client().await;
+    for (line, code, label) in [
+        (format!("PASS {secret}"), 503, "user_first"),
+        (format!("PASS {secret}\0"), 501, "line_with_nul"),
+        (format!("PASS {secret}\rx"), 501, "line_with_bare_cr"),
+        (format!("PASS {}{secret}", "x".repeat(600)), 500, "line_too_long"),
+        (format!("P-ASS {secret}"), 500, "not_a_command"),
+    ] {
+        client.says(line).await;
+        let reply = client.refused(code, label).await;
+        assert!(!reply.text().contains(secret));
+    }
+    is_nowhere(&stage, secret);
+}
+
+/// The end of a password must not become a line of its own.
+#[tokio::test]
+async fn no_password_when_the_backend_breaks_over_it() {
+    let secret = "hunter-of-broken-backends";
+    for answer in ["421 No more", "nonsense", ""] {
+        let stage = Stage::plain().await;
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        client.says(format!("PASS {secret}")).await;
+        backend.hears(&format!("PASS {secret}")).await;
+        if answer.is_empty() {
+            backend.talk.resets();
+        } else {
+            backend.says(answer).await;
+        }
+        let reply = client.hears("421 ").await;
+        assert!(!reply.text().contains(secret));
+        stage.is_empty().await;
+        is_nowhere(&stage, secret);
+    }
+}
+
+/// Users and paths are for the log, and cannot forge its lines.
+#[tokio::test]
+async fn what_peers_send_cannot_forge_log_lines() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = scene.begins("STOR \x1b[31mforged\" level=ERROR").await;
+    transfer.client.finishes().await;
+    transfer.backend.ends().await;
+    scene.backend.says("226 Stored").await;
+    scene.client.hears("226 ").await;
+    let log = Log::text();
+    let line = log.lines().find(|line| line.contains("forged")).unwrap_or_default();
+    assert!(!line.contains('\x1b'), "{line:?}");
+    assert!(line.contains("forged\\\" level=ERROR"), "{line:?}");
+}
