@@ -26,6 +26,8 @@ pub(super) struct Transfer {
     pub(super) pump: PumpState,
     /// Why it failed; the final reply follows from it.
     pub(super) failure: Option<TransferResult>,
+    /// The backend's TLS ended without `close_notify` (Pure-FTPd): only its final reply can say that the bytes are whole.
+    doubtful: bool,
     pub(super) lines: Vec<ReplyLine>,
     /// The backend's final reply has come.
     pub(super) final_code: Option<Code>,
@@ -69,6 +71,7 @@ impl Transfer {
             PumpState::Waiting => None,
             PumpState::Running if self.final_code.is_some_and(Code::is_negative) => Some(Timer::LastBytes),
             PumpState::Running => None,
+            PumpState::Flushed if self.doubtful => final_missing.then_some(Timer::BackendReply),
             PumpState::Flushed => final_missing.then_some(Timer::FinalReply),
             PumpState::Doubted if self.protection == Protection::Clear => Some(Timer::ClearGrace),
             PumpState::Doubted => Some(Timer::Grace),
@@ -135,6 +138,7 @@ impl Dialogue {
             started: false,
             pump: PumpState::Waiting,
             failure: None,
+            doubtful: false,
             lines: Vec::new(),
             final_code: None,
         }));
@@ -281,10 +285,9 @@ impl Dialogue {
         }
         let upload = transfer.kind == TransferKind::Upload;
         let failure = match end {
-            // A 226 says what the backend has sent, not what has arrived.
-            PumpEnd::SourceEnded { clean: false } if !upload => TransferResult::BackendCut,
-            PumpEnd::SourceEnded { clean: true } if !upload => {
+            PumpEnd::SourceEnded { clean } if !upload => {
                 transfer.pump = PumpState::Flushed;
+                transfer.doubtful = !clean;
                 steps.push(Step::CloseBack(Close::Whole));
                 match transfer.final_code {
                     None => {}
