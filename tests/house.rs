@@ -143,6 +143,16 @@ fn the_tables_of_the_documents_are_those_of_the_code() {
 }
 
 #[test]
+fn who_breaks_when_is_told_as_the_code_tells_it() {
+    let lifecycle = read("docs/lifecycle.md");
+    let end = read("src/session/dialogue/end.rs");
+    let rows: Vec<_> = end.lines().filter_map(|line| line.strip_prefix("//! |")).collect();
+    assert!(rows.len() > 5);
+    let missing = rows.iter().filter(|row| !lifecycle.lines().any(|line| line.strip_prefix('|') == Some(**row)));
+    assert_none(missing.map(|row| format!("docs/lifecycle.md lacks |{row}")).collect());
+}
+
+#[test]
 fn links_lead_somewhere() {
     let there = |path: &Path| project(path.to_str().unwrap()).exists();
     assert_none(documents().iter().flat_map(|document| dead_links(document, there)).collect());
