@@ -68,7 +68,10 @@ pub fn run(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_INTERNAL);
         }
     };
-    runtime.block_on(serve(path, settings, &log))
+    let code = runtime.block_on(serve(path, settings, &log));
+    // A name that is still being looked up holds nobody up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
 }
 
 async fn serve(path: &Path, settings: Settings, log: &LogHandle) -> ExitCode {

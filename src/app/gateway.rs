@@ -214,6 +214,12 @@ impl Gateway {
             }
         };
         let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        // Routes go by listeners' names, and the bound listeners keep theirs: clients could be sent to the wrong backend.
+        if current.listeners != settings.listeners && settings.routes.name_listeners() {
+            self.telemetry.observe(&Event::Reloaded { accepted: false });
+            let reason = "listeners: they have changed and routes name listeners. Restart instead of reloading";
+            return Err(ReloadError(reason.into()));
+        }
         let restart = needs_restart(&current, &settings);
         tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
         self.admission.set_limits(settings.limits);

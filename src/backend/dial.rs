@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::leg::BackLeg;
 use super::pool::Backend;
 use super::settings::Security;
-use crate::event::{BackendFailure, Handshake, HandshakeResult};
+use crate::event::{BackendFailure, Handshake, HandshakeResult, TlsVersion};
 use crate::ftp::{Printable, Verb};
 use crate::net::{ConnectError, Socket, connect};
 use crate::policy::Cleared;
@@ -84,11 +84,13 @@ pub async fn dial(
     let first = dial_once(backend, deadlines, reply_length, backend.has_old_tls()).await;
     match first {
         Err(error) if !backend.has_old_tls() && error.may_be_old_tls() => {
-            let second = dial_once(backend, deadlines, reply_length, true).await;
-            if second.is_ok() {
-                backend.note_old_tls();
+            let second = dial_once(backend, deadlines, reply_length, true).await?;
+            if second.1.is_some_and(|handshake| handshake.version == TlsVersion::Tls13) {
+                // It knows TLS 1.3 after all: something passing broke the first handshake.
+                return dial_once(backend, deadlines, reply_length, false).await;
             }
-            second
+            backend.note_old_tls();
+            Ok(second)
         }
         other => other,
     }
@@ -104,7 +106,10 @@ async fn dial_once(
     let socket = Socket::new(tcp);
     let tls = backend.connector().map(crate::tls::Connector::back_leg);
     match (&backend.settings().security, tls) {
-        (Security::None, _) | (Security::Explicit(_) | Security::Implicit(_), None) => {
+        (Security::Explicit(_) | Security::Implicit(_), None) => {
+            Err(BackendError::new(BackendFailure::TlsFailed, "TLS towards it is not set up"))
+        }
+        (Security::None, _) => {
             let mut leg = BackLeg::new(Arc::clone(backend), Stream::Plain(socket), None, reply_length);
             greeting(&mut leg, deadlines.reply).await?;
             Ok((leg, None))

@@ -64,17 +64,21 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
     let Pump { mut front, mut back, stall, observer } = pump;
     // Under TLS a missing close_notify tells the client of a cut; in clear only a reset does.
     front.socket().reset_on_close(!front.is_private());
+    let (source, sink) = (back.socket().progress(), front.socket().progress());
+    // FIN and then a reset for what it still sends is EPIPE to a backend, and the signal that comes with it is the end of
+    // some (inetutils-ftpd loses the whole session); a reset alone is ECONNRESET.
+    back.socket().reset_on_close(true);
     let mut block = vec![0; BLOCK];
     let end = loop {
-        let read = match timeout(stall, back.read_block(&mut block)).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(why)) => break source_end(why),
-            Err(_) => break PumpEnd::SourceStalled,
+        let read = match source.unless_stalled(stall, back.read_block(&mut block)).await {
+            Some(Ok(read)) => read,
+            Some(Err(why)) => break source_end(why),
+            None => break PumpEnd::SourceStalled,
         };
-        match timeout(stall, front.write_block(&block[..read])).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => break PumpEnd::SinkBroke,
-            Err(_) => break PumpEnd::SinkStalled,
+        match sink.unless_stalled(stall, front.write_block(&block[..read])).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => break PumpEnd::SinkBroke,
+            None => break PumpEnd::SinkStalled,
         }
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
@@ -88,16 +92,17 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, observer } = pump;
     // Until it is finished properly, however this ends, the backend must not take it for a whole file.
     back.socket().reset_on_close(true);
+    let (source, sink) = (front.socket().progress(), back.socket().progress());
     let mut block = vec![0; BLOCK];
     let mut chatter = [0; 1024];
     let mut heard = 0;
     let mut back_ended = false;
     let end = loop {
         let read = tokio::select! {
-            read = timeout(stall, front.read_block(&mut block)) => match read {
-                Ok(Ok(read)) => read,
-                Ok(Err(why)) => break source_end(why),
-                Err(_) => break PumpEnd::SourceStalled,
+            read = source.unless_stalled(stall, front.read_block(&mut block)) => match read {
+                Some(Ok(read)) => read,
+                Some(Err(why)) => break source_end(why),
+                None => break PumpEnd::SourceStalled,
             },
             heard_now = back.read_block(&mut chatter), if !back_ended => {
                 match heard_now {
@@ -112,10 +117,10 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
                 continue;
             }
         };
-        match timeout(stall, back.write_block(&block[..read])).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => break PumpEnd::SinkBroke,
-            Err(_) => break PumpEnd::SinkStalled,
+        match sink.unless_stalled(stall, back.write_block(&block[..read])).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => break PumpEnd::SinkBroke,
+            None => break PumpEnd::SinkStalled,
         }
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Upload, bytes: read as u64 });
@@ -163,5 +168,42 @@ fn source_end(why: WhyClosed) -> PumpEnd {
         WhyClosed::Clean => PumpEnd::SourceEnded { clean: true },
         WhyClosed::Unclean => PumpEnd::SourceEnded { clean: false },
         WhyClosed::Broken(_) => PumpEnd::SourceBroke,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::event::Unobserved;
+    use crate::net::Socket;
+
+    async fn pair() -> (TcpStream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (peer, Stream::Plain(Socket::new(listener.accept().await.unwrap().0)))
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_is_stopped_resets_the_backend_in_both_directions() {
+        for upload in [false, true] {
+            let ((mut client, front), (mut backend, back)) = (pair().await, pair().await);
+            let pump = Pump { front, back, stall: Duration::from_secs(10), observer: Arc::new(Unobserved) };
+            let source = if upload { &mut client } else { &mut backend };
+            source.write_all(b"a beginning").await.unwrap();
+            let (moved, mut begun) = tokio::sync::mpsc::unbounded_channel();
+            let count = move |bytes| moved.send(bytes).unwrap();
+            let relay =
+                async { if upload { pump_upload(pump, count).await } else { pump_download(pump, count).await } };
+            tokio::select! {
+                _ = relay => unreachable!(),
+                _ = begun.recv() => {}
+            }
+            let mut read = Vec::new();
+            let error = backend.read_to_end(&mut read).await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
     }
 }

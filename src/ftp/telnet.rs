@@ -72,6 +72,11 @@ impl TelnetFilter {
                 *self = Self::SubnegotiationIac;
                 Filtered::Nothing
             }
+            // A subnegotiation without end (or a name with two odd letters) must not swallow the rest of the session.
+            (Self::Subnegotiation, b'\n') => {
+                *self = Self::Text;
+                Filtered::Byte(byte)
+            }
             (Self::Subnegotiation, _) => Filtered::Nothing,
             (Self::SubnegotiationIac, SE) => {
                 *self = Self::Text;

@@ -9,4 +9,4 @@ mod socket;
 
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_data, tune};
-pub use socket::Socket;
+pub use socket::{Progress, Socket};

@@ -3,13 +3,18 @@
 //! Invariant: on a control connection no byte behind the current TLS record is taken from the kernel, so that after
 //! `close_notify` (CCC, REIN) the plain bytes that follow are still there to be read as plain bytes.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// A TLS record's header: type, version, length (RFC 8446 §5.1).
 const RECORD_HEADER: usize = 5;
@@ -26,7 +31,35 @@ const SMALL: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Socket {
     tcp: TcpStream,
+    /// Counts reads and writes that moved something.
+    progress: Progress,
     reading: Reading,
+}
+
+/// Tells whether anything moves on a connection, while a read or write of a large block is still under way.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Awaits `work` for as long as something moves at least every `stall`; `None` after a time in which nothing did.
+    pub async fn unless_stalled<T>(&self, stall: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            if let Ok(done) = timeout(stall, work.as_mut()).await {
+                return Some(done);
+            }
+            let now = self.0.load(Ordering::Relaxed);
+            if now == seen {
+                return None;
+            }
+            seen = now;
+        }
+    }
+
+    fn note(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -49,7 +82,7 @@ struct Record {
 impl Socket {
     /// A plain connection.
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, reading: Reading::Straight }
+        Self { tcp, progress: Progress::default(), reading: Reading::Straight }
     }
 
     /// The same connection about to carry TLS on a control connection.
@@ -71,6 +104,11 @@ impl Socket {
     pub fn plain_again(mut self) -> Self {
         self.reading = Reading::Straight;
         self
+    }
+
+    /// Whether anything moves on it.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// The connection itself.
@@ -149,12 +187,14 @@ fn acknowledge(tcp: &TcpStream, read: usize) {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { tcp, reading } = self.get_mut();
+        let Self { tcp, progress, reading } = self.get_mut();
         let mut tcp = Pin::new(tcp);
+        let tell = || progress.note();
         match reading {
             Reading::Straight => {
                 let before = buf.filled().len();
                 ready!(tcp.as_mut().poll_read(cx, buf))?;
+                tell();
                 acknowledge(&tcp, buf.filled().len() - before);
                 Poll::Ready(Ok(()))
             }
@@ -163,6 +203,7 @@ impl AsyncRead for Socket {
                 let allowance = record.allowance().min(buf.remaining());
                 let mut limited = ReadBuf::new(buf.initialize_unfilled_to(allowance));
                 ready!(tcp.as_mut().poll_read(cx, &mut limited))?;
+                tell();
                 let read = limited.filled().len();
                 record.advance(limited.filled());
                 if record.is_whole() {
@@ -175,6 +216,7 @@ impl AsyncRead for Socket {
                 if start == end {
                     let mut whole = ReadBuf::new(block);
                     ready!(tcp.as_mut().poll_read(cx, &mut whole))?;
+                    tell();
                     (*start, *end) = (0, whole.filled().len());
                     acknowledge(&tcp, *end);
                 }
@@ -189,7 +231,10 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.tcp).poll_write(cx, buf))?;
+        this.progress.note();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -197,7 +242,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs))?;
+        this.progress.note();
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -99,8 +99,11 @@ pub fn disposition(verb: Verb) -> Disposition {
 pub struct Cleared(Command);
 
 impl Cleared {
-    /// A command of the gateway's own making, such as the PASV it arranges its data connection with.
+    /// A command of the gateway's own making, such as the PASV it arranges its data connection with. Line ends and NUL
+    /// are taken out of the argument: one command stays one command, whoever asks.
     pub fn own(verb: Verb, argument: impl Into<Vec<u8>>) -> Self {
+        let mut argument = argument.into();
+        argument.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
         Self(Command::new(verb, argument))
     }
 

@@ -101,6 +101,11 @@ impl Routes {
         self.routes.iter().any(|route| route.user.is_some())
     }
 
+    /// Whether a route asks for a listener.
+    pub fn name_listeners(&self) -> bool {
+        self.routes.iter().any(|route| route.listener.is_some())
+    }
+
     /// The host patterns of all routes.
     pub fn hosts(&self) -> impl Iterator<Item = &Glob> {
         self.routes.iter().flat_map(|route| route.host.iter().flatten())

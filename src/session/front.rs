@@ -16,7 +16,7 @@ const OUTBOX: usize = 64 * 1024;
 /// Commands cut and waiting; a client can send many in one segment.
 const CUT_AHEAD: usize = 64;
 /// `close_notify` both ways, for CCC and REIN.
-const END_TLS: Duration = Duration::from_secs(10);
+const END_TLS: Duration = Duration::from_secs(60);
 
 /// The control connection with a client.
 pub(super) struct FrontLeg {
@@ -114,12 +114,13 @@ impl FrontLeg {
 
     /// Ends TLS and goes on in clear. What was answered must have been flushed.
     pub(super) async fn unsecure(self) -> Result<Self, WhyClosed> {
-        let Self { wire, command_length, .. } = self;
+        let Self { wire, commands, command_length } = self;
         let plain = timeout(END_TLS, wire.into_stream().end_tls())
             .await
             .map_err(|_| WhyClosed::Broken(std::io::ErrorKind::TimedOut.into()))?
             .map_err(WhyClosed::from)?;
-        Ok(Self::new(plain, command_length))
+        // Commands sent ahead came under TLS and are run.
+        Ok(Self { wire: Wire::new(plain), commands, command_length })
     }
 
     fn next_command(&mut self) -> Option<FrontEvent> {

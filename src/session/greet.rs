@@ -40,8 +40,6 @@ pub(super) enum Early {
     Answered,
     /// AUTH: 234, then TLS.
     Secure(Mechanism),
-    /// CCC: 200, then plain.
-    Unsecure,
     /// REIN: 220, then as after the greeting.
     Reinitialise,
     /// QUIT, or something that ends the session.
@@ -110,9 +108,8 @@ impl Lobby {
         }
         let verb = command.verb();
         let private = self.front.is_private();
-        let tls_missing = !private
-            && !self.protection.is_secured()
-            && self.context.settings().protection.control == Requirement::Required;
+        // Also behind CCC: a name and a password go under TLS or not at all.
+        let tls_missing = !private && self.context.settings().protection.control == Requirement::Required;
         match verb {
             Verb::Auth if private => self.refuse(verb, Refusal::AlreadySecured),
             Verb::Auth => match Mechanism::parse(command.argument()) {
@@ -149,9 +146,9 @@ impl Lobby {
                     Err(refusal) => self.refuse(verb, refusal),
                 }
             }
+            // Before login there is nothing that CCC helps, and a password that it would lay open.
             Verb::Ccc => match self.context.settings().protection.clear_command_channel {
-                ClearCommandChannel::Allow if private => return Early::Unsecure,
-                ClearCommandChannel::Allow => self.refuse(verb, Refusal::SecureFirst),
+                ClearCommandChannel::Allow => self.refuse(verb, Refusal::NotLoggedIn),
                 ClearCommandChannel::Refuse => self.refuse(verb, Refusal::ClearControlRefused),
             },
             Verb::Rein => return Early::Reinitialise,
@@ -171,7 +168,7 @@ impl Lobby {
         self.start_tls(ProtectionState::secured(mechanism)).await
     }
 
-    /// CCC before login: 200 under TLS, then plain. PROT stays as it was (RFC 4217 §12.3).
+    /// CCC: 200 under TLS, then plain. PROT stays as it was (RFC 4217 §12.3).
     pub(super) async fn unsecure(mut self) -> Result<Self, Leave> {
         self.answer(&Reply::new(200, "The control connection is clear from now on."));
         self.end_tls().await
@@ -184,10 +181,11 @@ impl Lobby {
         self.host = None;
         self.utf8 = false;
         self.deadline = self.context.login_deadline();
-        if self.context.implicit {
+        if self.context.implicit && self.front.is_private() {
             self.protection = ProtectionState::implicit();
             return Ok(self);
         }
+        // Behind CCC on an implicit listener too: TLS begins again with AUTH.
         self.protection = ProtectionState::plain();
         if !self.front.is_private() {
             return Ok(self);

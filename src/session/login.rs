@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep_until;
+
 use super::greet::{Early, Lobby};
 use super::run::{Course, Leave, Surroundings};
 use crate::backend::{BackLeg, Backend, BackendError, Deadlines, WholeReply, dial};
@@ -45,8 +47,10 @@ enum Stop {
     Refused(Refusal),
     /// The client is gone; nobody waits for the backend's answer any more.
     ClientGone(WhyClosed),
-    /// The gateway stops.
-    Stopped,
+    /// The login has taken too long.
+    TooLate,
+    /// The gateway drains or stops.
+    Draining,
 }
 
 impl Lobby {
@@ -57,7 +61,7 @@ impl Lobby {
         loop {
             let stage = if attempt.is_some() { Stage::Login } else { Stage::Greeting };
             let early = match user.take() {
-                Some(command) => Early::Login(command),
+                Some(command) => self.early(command),
                 None => match self.next().await {
                     Ok(command) => self.early(command),
                     Err((by, why)) => {
@@ -78,10 +82,6 @@ impl Lobby {
                     self = self.secure(mechanism).await?;
                     continue;
                 }
-                Early::Unsecure => {
-                    self = self.unsecure().await?;
-                    continue;
-                }
                 Early::Reinitialise => {
                     part(&mut attempt).await;
                     self = self.reinitialise().await?;
@@ -89,14 +89,12 @@ impl Lobby {
                 }
                 Early::Login(command) => command,
             };
-            let step = match command.verb() {
-                Verb::User => self.user(command, &mut attempt, &mut rejected).await,
-                _ => self.proof(command, &mut attempt, &mut rejected).await,
-            };
-            let step = match step {
-                Ok(Step::In(reply)) => self.admit(&mut attempt, reply).await,
-                Ok(Step::On) => Ok(None),
-                Err(stop) => Err(stop),
+            let deadline = self.deadline;
+            let mut course = self.context.course.clone();
+            let step = tokio::select! {
+                step = self.step(command, &mut attempt, &mut rejected) => step,
+                () = sleep_until(deadline) => Err(Stop::TooLate),
+                _ = course.wait_for(|course| *course != Course::Serve) => Err(Stop::Draining),
             };
             match step {
                 Ok(None) => {}
@@ -110,9 +108,13 @@ impl Lobby {
                     let reason = self.context.client_closed(&why);
                     return Err(self.leave(By::Client, Stage::Login, Why::Reason(reason)));
                 }
-                Err(Stop::Stopped) => {
+                Err(Stop::TooLate) => {
                     part(&mut attempt).await;
-                    return Err(self.leave(By::Gateway, Stage::Login, Why::Reason(Reason::Stopped)));
+                    return Err(self.leave(By::Client, Stage::Login, Why::Reason(Reason::LoginTimeout)));
+                }
+                Err(Stop::Draining) => {
+                    part(&mut attempt).await;
+                    return Err(self.leave(By::Gateway, Stage::Login, Why::Refused(Refusal::Draining)));
                 }
                 Err(Stop::Backend(error)) => {
                     self.backend_failed(attempt.as_ref(), &error);
@@ -122,6 +124,23 @@ impl Lobby {
                     return Err(self.leave(By::Backend, Stage::Login, Why::Backend(error.failure)));
                 }
             }
+        }
+    }
+
+    /// One command of the login, and what follows from it.
+    async fn step(
+        &mut self,
+        command: Command,
+        attempt: &mut Option<Attempt>,
+        rejected: &mut u32,
+    ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
+        let step = match command.verb() {
+            Verb::User => self.user(command, attempt, rejected).await?,
+            _ => self.proof(command, attempt, rejected).await?,
+        };
+        match step {
+            Step::In(reply) => self.admit(attempt, reply).await,
+            Step::On => Ok(None),
         }
     }
 
@@ -257,11 +276,9 @@ impl Lobby {
 
     /// Waits for the backend, for as long as there is somebody to wait for it.
     async fn unless_gone<T>(&mut self, asked: impl Future<Output = Result<T, BackendError>>) -> Result<T, Stop> {
-        let Self { front, context, .. } = self;
         tokio::select! {
             answer = asked => answer.map_err(Stop::Backend),
-            why = front.gone() => Err(Stop::ClientGone(why)),
-            _ = context.course.wait_for(|course| *course == Course::Stop) => Err(Stop::Stopped),
+            why = self.front.gone() => Err(Stop::ClientGone(why)),
         }
     }
 

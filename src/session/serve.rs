@@ -16,8 +16,8 @@ use super::pair::{DataPair, Parties};
 use super::run::{Course, Leave};
 use super::settings::Timeouts;
 use crate::backend::{BackEvent, BackLeg};
-use crate::event::{By, Direction, Ended, Event, Stage, Transfer, Why};
-use crate::ftp::{Command, Verb};
+use crate::event::{BackendFailure, By, Direction, Ended, Event, Stage, Transfer, Why};
+use crate::ftp::{Command, Printable, ReplyLine, Verb};
 use crate::policy::{Mechanism, Seat, TransferKind};
 
 /// After the backend's data has ended, its final reply decides how the client's data connection is closed.
@@ -55,7 +55,12 @@ struct Stand {
     pair: DataPair,
     dialogue: Dialogue,
     transfer_began: Instant,
+    reserved: Instant,
     stage: Stage,
+    /// What the backend said with 421.
+    goodbye: Option<String>,
+    /// Its failure has had its event.
+    failure_told: bool,
     _seat: Seat,
 }
 
@@ -76,6 +81,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 },
                 Turn::SecureControl(mechanism) => {
                     stand.drop_back().await;
+                    lobby.deadline = lobby.context.login_deadline();
                     return match lobby.secure(mechanism).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
                         Err(leave) => Served::Left(leave),
@@ -95,6 +101,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     return Served::Anew(Box::new(lobby), Some(command));
                 }
                 Turn::End(by, why) => {
+                    stand.report_end(&lobby, why);
                     let ended = Ended { by, during: stand.stage, why };
                     stand.back.finish().await;
                     let front = Some(lobby.front);
@@ -102,7 +109,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 }
             }
         }
-        arm(&mut timer, stand.dialogue.timer(), &lobby.context.settings().timeouts);
+        arm(&mut timer, stand.dialogue.timer(), &lobby.context.settings().timeouts, stand.reserved);
         stand.stage = if stand.dialogue.in_transfer() { Stage::Transfer } else { Stage::Commands };
         let wants_commands = stand.dialogue.wants_commands();
         let wants_replies = lobby.front.has_room();
@@ -129,14 +136,22 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 },
                 event = stand.back.turn(wants_replies) => match event {
                     Ok(BackEvent::Drained) => continue,
-                    Ok(BackEvent::Line(line)) => Input::Reply(line),
+                    Ok(BackEvent::Line(line)) => {
+                        stand.hear(&line);
+                        Input::Reply(line)
+                    }
                     Err(error) => {
                         stand.report_back_gone(&lobby, &error);
                         Input::BackGone(error.failure)
                     }
                 },
                 news = stand.pair.next() => news,
-                expired = expiry(timer) => Input::Expired(expired),
+                expired = expiry(timer) => {
+                    if expired == Timer::DataConnect {
+                        stand.pair.client_is_late();
+                    }
+                    Input::Expired(expired)
+                }
                 _ = lobby.context.course.changed() => continue,
             }
         };
@@ -178,7 +193,10 @@ impl Stand {
             pair: DataPair::new(parties),
             dialogue,
             transfer_began: Instant::now(),
+            reserved: Instant::now(),
             stage: Stage::Commands,
+            goodbye: None,
+            failure_told: false,
             _seat: seat,
         };
         (lobby, stand)
@@ -195,8 +213,14 @@ impl Stand {
                 }
             }
             Step::Forward(cleared) => self.back.send(&cleared),
-            Step::Reserve(mode) => self.pair.reserve(mode),
-            Step::Aim(claim, mode) => self.pair.aim(claim, mode),
+            Step::Reserve(mode) => {
+                self.reserved = Instant::now();
+                self.pair.reserve(mode);
+            }
+            Step::Aim(claim, mode) => {
+                self.reserved = Instant::now();
+                self.pair.aim(claim, mode);
+            }
             Step::Listen => self.pair.listen(),
             Step::AimBack(port) => self.pair.aim_back(port),
             Step::DropData => self.pair.drop_all(),
@@ -265,17 +289,35 @@ impl Stand {
         for step in steps {
             self.perform(step, &mut lobby);
         }
+        self.drop_back().await;
         let ended = Ended { by: By::Gateway, during: self.stage, why };
         Leave { front: Some(lobby.front), tell: true, ended, user: Some(self.user) }
     }
 
-    fn report_back_gone(&self, lobby: &Lobby, error: &crate::backend::BackendError) {
-        lobby.context.observe(&Event::BackendFailed {
-            who: &lobby.context.who,
-            backend: &self.back.backend().settings().name,
-            failure: error.failure,
-            detail: &error.detail,
-        });
+    /// A goodbye's words are for the log: the client hears the gateway's own.
+    fn hear(&mut self, line: &ReplyLine) {
+        if line.code.number() == 421 {
+            self.goodbye = Some(Printable(line.text()).to_string());
+        }
+    }
+
+    fn report_back_gone(&mut self, lobby: &Lobby, error: &crate::backend::BackendError) {
+        self.failure_told = true;
+        self.backend_failed(lobby, error.failure, &error.detail);
+    }
+
+    /// What the dialogue found out about the backend (421, no reply in time) has not been told yet.
+    fn report_end(&self, lobby: &Lobby, why: Why) {
+        if let Why::Backend(failure) = why
+            && !self.failure_told
+        {
+            self.backend_failed(lobby, failure, self.goodbye.as_deref().unwrap_or(failure.text()));
+        }
+    }
+
+    fn backend_failed(&self, lobby: &Lobby, failure: BackendFailure, detail: &str) {
+        let backend = &self.back.backend().settings().name;
+        lobby.context.observe(&Event::BackendFailed { who: &lobby.context.who, backend, failure, detail });
     }
 }
 
@@ -287,7 +329,7 @@ fn direction(kind: TransferKind) -> Direction {
 }
 
 /// Sets the timer when what is waited for has changed.
-fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &Timeouts) {
+fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &Timeouts, reserved: Instant) {
     if timer.map(|(timer, _)| timer) == wanted {
         return;
     }
@@ -295,14 +337,16 @@ fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &T
         let after = match wanted {
             Timer::Idle => timeouts.idle,
             Timer::BackendReply => timeouts.backend_reply,
-            Timer::DataConnect => timeouts.data_connect,
+            Timer::DataConnect | Timer::Reservation => timeouts.data_connect,
             Timer::FinalReply => FINAL_REPLY,
             Timer::LastBytes => LAST_BYTES,
             Timer::Grace => GRACE,
             Timer::ClearGrace => CLEAR_GRACE,
             Timer::Quiet => QUIET,
         };
-        (wanted, Instant::now() + after)
+        // A reservation's time runs on, whatever is said in between.
+        let since = if wanted == Timer::Reservation { reserved } else { Instant::now() };
+        (wanted, since + after)
     });
 }
 

@@ -77,8 +77,13 @@ impl TicketHint {
         self.0.store(1, Ordering::Relaxed);
     }
 
+    /// The client will read this data connection: it is a download or a listing.
+    pub fn is_read(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+
     fn tickets(&self) -> usize {
-        if self.0.load(Ordering::Relaxed) == 1 { DOWNLOAD_TICKETS } else { UPLOAD_TICKETS }
+        if self.is_read() { DOWNLOAD_TICKETS } else { UPLOAD_TICKETS }
     }
 }
 

@@ -161,7 +161,7 @@ impl BackTls {
         socket: Socket,
         deadline: Duration,
     ) -> Result<(Stream, Handshake), HandshakeFailure> {
-        if self.shelf.stock() == 0
+        if !self.shelf.is_stocked()
             && let Some(renewal) = self.renewal.get()
         {
             renewal.renew();

@@ -27,7 +27,8 @@ impl HandshakeFailure {
         Handshake { leg, channel, version: TlsVersion::Unknown, kind: HandshakeKind::None, result: self.result }
     }
 
-    pub(super) fn timeout(deadline: std::time::Duration) -> Self {
+    /// Not finished in time.
+    pub fn timeout(deadline: std::time::Duration) -> Self {
         Self::new(HandshakeResult::Timeout, format!("the TLS handshake was not finished within {deadline:?}"))
     }
 }

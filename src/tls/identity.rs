@@ -251,8 +251,14 @@ fn keep(folder: &Path, files: &CertificateFiles, certificate: &str, key: &str) -
 }
 
 fn write_new(path: &Path, content: &str, mode: u32) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    // What a crash left behind may be readable by others.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     fs::rename(temporary, path)

@@ -7,11 +7,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_rustls::rustls::NamedGroup;
 use tokio_rustls::rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use tokio_rustls::rustls::pki_types::ServerName;
 
+/// Servers let their tickets live for two hours (OpenSSL) or less.
+const FRESH: Duration = Duration::from_secs(30 * 60);
 /// More than any server sends on one connection.
 const TICKETS: usize = 16;
 
@@ -25,13 +28,16 @@ pub(super) struct TicketShelf {
 struct Content {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
-    tls13: VecDeque<Tls13ClientSessionValue>,
+    tls13: VecDeque<(Instant, Tls13ClientSessionValue)>,
 }
 
 impl TicketShelf {
-    /// TLS 1.3 tickets in stock.
-    pub(super) fn stock(&self) -> usize {
-        self.content().tls13.len()
+    /// Whether a TLS 1.3 ticket is there that the backend will still take. Old ones are thrown away: each would cost a
+    /// refused transfer.
+    pub(super) fn is_stocked(&self) -> bool {
+        let mut content = self.content();
+        content.tls13.retain(|(since, _)| since.elapsed() < FRESH);
+        !content.tls13.is_empty()
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -65,10 +71,10 @@ impl ClientSessionStore for TicketShelf {
         if content.tls13.len() == TICKETS {
             content.tls13.pop_front();
         }
-        content.tls13.push_back(value);
+        content.tls13.push_back((Instant::now(), value));
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.content().tls13.pop_front()
+        self.content().tls13.pop_back().map(|(_, value)| value)
     }
 }

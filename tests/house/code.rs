@@ -259,13 +259,13 @@ mod tests {
 
     #[test]
     fn confined_words() {
-        let complain = |path, text| confined(&source(path, text), "serde_yaml", "src/config/raw.rs").len();
-        assert_eq!(complain("src/config/lower.rs", "use serde_yaml::Value;"), 1);
-        assert_eq!(complain("src/config/raw.rs", "use serde_yaml::Value;"), 0);
-        assert_eq!(
-            complain("src/config/mod.rs", "//! serde_yaml is in raw\nlet x = \"serde_yaml\"; my_serde_yaml();"),
-            0
-        );
+        let complain = |path, text| confined(&source(path, text), "yaml", "src/config/raw.rs").len();
+        assert_eq!(complain("src/config/lower.rs", "use yaml::Value;"), 1);
+        assert_eq!(complain("src/config/lower.rs", "let x = \"\"; yaml()"), 1);
+        assert_eq!(complain("src/config/raw.rs", "use yaml::Value;"), 0);
+        for fine in ["//! yaml is in raw", "let x = \"yaml\";", "my_yaml(yaml_of());"] {
+            assert_eq!(complain("src/config/mod.rs", fine), 0, "{fine}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The gateway in this process, with certificates that clients can verify.
 
-use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -107,13 +106,6 @@ impl Front {
         let series = lines.filter(|rest| rest.starts_with(['{', ' ']));
         let wanted = series.filter(|rest| labels.iter().all(|label| rest.contains(label)));
         wanted.map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
-    }
-
-    /// Counts of the data connections' TLS sessions, by whether they resumed.
-    pub(crate) fn resumptions(&self) -> HashMap<&'static str, u64> {
-        let causes = ["resumed", "none_offered", "other_session", "expired", "name_differs", "cipher_differs"];
-        let counted = causes.map(|cause| (cause, self.count("data_resumptions_total", &[&format!("\"{cause}\"")])));
-        counted.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     /// Drains, and holds the gateway to having nothing left of what its clients did.

@@ -133,8 +133,3 @@ impl Client for Lftp {
         true
     }
 }
-
-/// Whether lftp is there at all; a missing client must not look like a failing one.
-pub(crate) fn installed() -> bool {
-    run(bounded("lftp").arg("--version")).status.success()
-}

@@ -134,12 +134,79 @@ const fn implicit(kind: Kind) -> Setup {
     Setup::tls(kind, Security::Implicit, "1.3")
 }
 
-// name:                  server,  its mode,  client,  the client's TLS and address,  its mode,  how much
+// test:               server, its data connections; client, its TLS, its data connections; how much work
 cells! {
     vsftpd_curl: VSFTPD, "auto", Curl, explicit "1.3" v4 Epsv, Large;
-    vsftpd_lftp: VSFTPD, "auto", Lftp, explicit "1.3" v4 Pasv, All;
+    vsftpd_lftp: VSFTPD, "auto", Lftp, explicit "1.2" v4 Pasv, All;
     vsftpd_ftplib: VSFTPD, "auto", Ftplib, explicit "1.3" v4 Pasv, All;
-    vsftpd_tls_curl: explicit(Kind::Vsftpd), "auto", Curl, explicit "1.3" v4 Epsv, All;
+    vsftpd_resuming_active: VSFTPD, "active", Resuming, implicit "1.2" v4 Port, All;
+    vsftpd_ipv6_curl: VSFTPD.on_ipv6(), "auto", Curl, implicit "1.2" v4 Pasv, All;
+    vsftpd_ipv6_lftp: VSFTPD.on_ipv6(), "active", Lftp, implicit "1.3" v6 Epsv, All;
+    vsftpd_tls_curl: explicit(Kind::Vsftpd), "auto", Curl, explicit "1.3" v4 Epsv, Large;
     vsftpd_tls_lftp: explicit(Kind::Vsftpd), "auto", Lftp, implicit "1.3" v4 Epsv, All;
-    vsftpd_tls_resuming: explicit(Kind::Vsftpd), "auto", Resuming, implicit "1.3" v4 Pasv, Large;
+    vsftpd_tls_resuming: explicit(Kind::Vsftpd), "active", Resuming, implicit "1.3" v4 Pasv, All;
+    vsftpd_tls12_curl: explicit12(Kind::Vsftpd), "auto", Curl, explicit "1.2" v6 Epsv, All;
+    vsftpd_tls12_lftp: explicit12(Kind::Vsftpd), "active", Lftp, explicit "1.3" v4 Port, All;
+    vsftpd_tls12_ftplib: explicit12(Kind::Vsftpd), "auto", Ftplib, implicit "1.2" v4 Epsv, All;
+    vsftpd_implicit_curl: implicit(Kind::Vsftpd), "active", Curl, implicit "1.3" v4 Port, All;
+    vsftpd_implicit_lftp: implicit(Kind::Vsftpd).on_ipv6(), "auto", Lftp, explicit "1.3" v6 Eprt, All;
+    vsftpd_implicit_resuming: implicit(Kind::Vsftpd).on_ipv6(), "active", Resuming, explicit "1.3" v4 Epsv, Large;
+
+    proftpd_curl: PROFTPD, "active", Curl, explicit "1.2" v4 Pasv, All;
+    proftpd_lftp: PROFTPD, "auto", Lftp, implicit "1.3" v4 Port, Large;
+    proftpd_ftplib: PROFTPD, "auto", Ftplib, explicit "1.2" v4 Eprt, All;
+    proftpd_ipv6_curl: PROFTPD.on_ipv6(), "active", Curl, implicit "1.3" v6 Epsv, All;
+    proftpd_ipv6_resuming: PROFTPD.on_ipv6(), "auto", Resuming, explicit "1.3" v6 Epsv, All;
+    proftpd_tls_curl: explicit(Kind::Proftpd), "auto", Curl, implicit "1.3" v4 Epsv, All;
+    proftpd_tls_lftp: explicit(Kind::Proftpd), "auto", Lftp, explicit "1.3" v4 Pasv, Large;
+    proftpd_tls_ftplib: explicit(Kind::Proftpd), "auto", Ftplib, explicit "1.3" v4 Pasv, All;
+    proftpd_tls_resuming: explicit(Kind::Proftpd), "active", Resuming, explicit "1.3" v4 Port, All;
+    proftpd_tls12_curl: explicit12(Kind::Proftpd), "active", Curl, explicit "1.3" v6 Eprt, All;
+    proftpd_tls12_lftp: explicit12(Kind::Proftpd), "auto", Lftp, implicit "1.2" v4 Epsv, All;
+    proftpd_implicit_curl: implicit(Kind::Proftpd), "auto", Curl, explicit "1.2" v4 Epsv, Large;
+    proftpd_implicit_lftp: implicit(Kind::Proftpd).on_ipv6(), "active", Lftp, implicit "1.3" v4 Pasv, All;
+    proftpd_implicit_ftplib: implicit(Kind::Proftpd).on_ipv6(), "auto", Ftplib, implicit "1.3" v6 Eprt, All;
+
+    pureftpd_curl: PUREFTPD, "auto", Curl, explicit "1.3" v4 Eprt, All;
+    pureftpd_lftp: PUREFTPD, "active", Lftp, explicit "1.3" v4 Epsv, All;
+    pureftpd_ftplib: PUREFTPD, "auto", Ftplib, explicit "1.3" v4 Pasv, Large;
+    pureftpd_ipv6_resuming: PUREFTPD.on_ipv6(), "active", Resuming, implicit "1.3" v6 Epsv, All;
+    pureftpd_tls_curl: explicit(Kind::Pureftpd), "auto", Curl, explicit "1.3" v4 Pasv, All;
+    pureftpd_tls_lftp: explicit(Kind::Pureftpd), "auto", Lftp, implicit "1.2" v6 Epsv, All;
+    pureftpd_tls_resuming: explicit(Kind::Pureftpd).on_ipv6(), "active", Resuming, explicit "1.3" v4 Eprt, All;
+    pureftpd_tls12_curl: explicit12(Kind::Pureftpd), "active", Curl, implicit "1.2" v4 Epsv, All;
+    pureftpd_tls12_ftplib: explicit12(Kind::Pureftpd), "auto", Ftplib, explicit "1.2" v4 Port, All;
+
+    pyftpdlib_curl: PYFTPDLIB, "auto", Curl, implicit "1.3" v4 Pasv, All;
+    pyftpdlib_lftp: PYFTPDLIB, "auto", Lftp, explicit "1.3" v4 Port, All;
+    pyftpdlib_ftplib: PYFTPDLIB, "active", Ftplib, implicit "1.3" v4 Epsv, All;
+    pyftpdlib_ipv6_resuming: PYFTPDLIB.on_ipv6(), "active", Resuming, explicit "1.2" v6 Eprt, All;
+    pyftpdlib_tls_curl: explicit(Kind::Pyftpdlib), "auto", Curl, explicit "1.3" v4 Epsv, Large;
+    pyftpdlib_tls_lftp: explicit(Kind::Pyftpdlib).on_ipv6(), "active", Lftp, explicit "1.3" v4 Epsv, All;
+    pyftpdlib_tls12_resuming: explicit12(Kind::Pyftpdlib), "auto", Resuming, implicit "1.3" v4 Pasv, All;
+    pyftpdlib_implicit_curl: implicit(Kind::Pyftpdlib), "active", Curl, explicit "1.3" v4 Port, All;
+    pyftpdlib_implicit_ftplib: implicit(Kind::Pyftpdlib), "auto", Ftplib, explicit "1.3" v6 Epsv, All;
+
+    inetutils_curl: INETUTILS, "auto", Curl, explicit "1.3" v4 Epsv, All;
+    inetutils_lftp: INETUTILS, "auto", Lftp, explicit "1.3" v4 Pasv, Large;
+    inetutils_ftplib: INETUTILS, "active", Ftplib, explicit "1.3" v4 Pasv, All;
+    inetutils_ipv6_curl: INETUTILS.on_ipv6(), "active", Curl, implicit "1.3" v6 Epsv, All;
+    inetutils_ipv6_lftp: INETUTILS.on_ipv6(), "auto", Lftp, implicit "1.3" v4 Port, All;
+    inetutils_ipv6_resuming: INETUTILS.on_ipv6(), "auto", Resuming, explicit "1.3" v6 Eprt, All;
+
+    // Every way to come in, with each client once more, where the server makes no difference.
+    way_curl_implicit_epsv_ipv6: VSFTPD, "auto", Curl, implicit "1.3" v6 Epsv, Little;
+    way_curl_implicit_pasv: VSFTPD, "auto", Curl, implicit "1.3" v4 Pasv, Little;
+    way_curl_explicit_epsv_ipv6: VSFTPD, "auto", Curl, explicit "1.3" v6 Epsv, Little;
+    way_curl_explicit_eprt_ipv6: VSFTPD, "auto", Curl, explicit "1.2" v6 Eprt, Little;
+    way_curl_implicit_port: VSFTPD, "auto", Curl, implicit "1.2" v4 Port, Little;
+    way_lftp_explicit_epsv: VSFTPD, "auto", Lftp, explicit "1.3" v4 Epsv, Little;
+    way_lftp_implicit_pasv: VSFTPD, "auto", Lftp, implicit "1.2" v4 Pasv, Little;
+    way_lftp_explicit_eprt_ipv6: VSFTPD, "auto", Lftp, explicit "1.2" v6 Eprt, Little;
+    way_lftp_implicit_port: VSFTPD, "auto", Lftp, implicit "1.2" v4 Port, Little;
+    way_ftplib_implicit_pasv: VSFTPD, "auto", Ftplib, implicit "1.3" v4 Pasv, Little;
+    way_ftplib_explicit_epsv_ipv6: VSFTPD, "auto", Ftplib, explicit "1.2" v6 Epsv, Little;
+    way_ftplib_explicit_port: VSFTPD, "auto", Ftplib, explicit "1.3" v4 Port, Little;
+    way_resuming_implicit_eprt_ipv6: VSFTPD, "auto", Resuming, implicit "1.3" v6 Eprt, Little;
+    way_resuming_explicit_epsv: VSFTPD, "auto", Resuming, explicit "1.2" v4 Epsv, Little;
 }

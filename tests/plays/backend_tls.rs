@@ -312,14 +312,14 @@ async fn a_data_handshake_that_fails_is_425_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_download_without_the_backends_close_notify_and_a_226_is_whole_and_counted() {
+async fn a_download_without_the_backends_close_notify_is_a_cut_whatever_its_reply_says() {
     let mut scene = Scene::open(explicit()).await;
     let mut transfer = scene.begins("RETR file").await;
     transfer.backend.sends("content").await;
     transfer.backend.fins().await;
     scene.backend.says("226 Sent").await;
-    assert_eq!(transfer.client.receives_all().await, (b"content".to_vec(), End::CloseNotify));
-    scene.client.hears("226 Sent").await;
+    assert_eq!(transfer.client.receives_all().await, (b"content".to_vec(), End::Fin));
+    scene.client.refused(426, "backend_cut").await;
     scene.stage.counts("missing_close_notify_total{channel=\"data\",leg=\"back\"}", 1).await;
 }
 

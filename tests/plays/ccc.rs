@@ -35,6 +35,17 @@ async fn the_control_connection_goes_on_in_clear() {
     assert!(reply.text().contains("Control connection in clear, data connections private"), "{reply:?}");
 }
 
+/// curl and lftp: the client says `close_notify` first, and the gateway answers it without a pause.
+#[tokio::test]
+async fn the_client_may_end_tls_first() {
+    let mut scene = Scene::open(allowed()).await;
+    scene.client.says_and_hears("CCC", "200 ").await;
+    scene.client.talk.wire.close_notify().await.unwrap();
+    assert_eq!(scene.client.ends().await, End::CloseNotify);
+    scene.client.talk.wire.plain_again();
+    scene.goes_on().await;
+}
+
 #[tokio::test]
 async fn data_stays_as_prot_said() {
     let mut scene = Scene::open(allowed()).await;
@@ -89,19 +100,23 @@ async fn a_second_ccc_is_503_and_auth_secures_again() {
 }
 
 #[tokio::test]
-async fn before_login_it_works_too() {
+async fn before_login_it_is_refused_and_a_password_in_clear_behind_it_too() {
     let stage = Stage::start(allowed()).await;
     let mut client = stage.client().await;
     client.says("CCC").await;
     client.refused(530, "tls_required").await;
     client.secures().await;
     client.protects().await;
-    client.says_and_hears("CCC", "200 ").await;
-    assert_eq!(client.ends().await, End::CloseNotify);
-    client.talk.wire.close_notify().await.unwrap();
-    client.talk.wire.plain_again();
+    client.says("CCC").await;
+    client.refused(530, "not_logged_in").await;
     let backend = stage.logs_in(&mut client).await;
-    Scene { stage, client, backend }.downloads().await;
+    let mut scene = Scene { stage, client, backend };
+    scene.client.says_and_hears("CCC", "200 ").await;
+    assert_eq!(scene.client.ends().await, End::CloseNotify);
+    scene.client.talk.wire.close_notify().await.unwrap();
+    scene.client.talk.wire.plain_again();
+    scene.client.says("USER other").await;
+    scene.client.refused(530, "tls_required").await;
 }
 
 /// What comes under TLS behind CCC is not a clear command.

@@ -1,6 +1,6 @@
 //! Backends that speak in ways of their own (RFC 959 §4.2, and what old servers make of it).
 
-use crate::stage::{End, Scene, Setup, Stage};
+use crate::stage::{End, Log, Scene, Setup, Stage};
 
 /// A login before which the backend greets in this way.
 async fn greeted_with(greeting: &[u8]) {
@@ -256,6 +256,9 @@ async fn ends_with(answer: &[u8], label: &str) {
     assert!(!heard.text().contains("10.1.2.3"), "{heard:?}");
     assert_eq!(scene.client.ends().await, End::CloseNotify);
     scene.stage.counts(&format!("sessions_total{{listener=\"explicit\",outcome=\"{label}\"}}"), 1).await;
+    // One failure, told once.
+    let reason = label.trim_start_matches("backend_");
+    scene.stage.counts(&format!("backend_failures_total{{backend=\"legacy\",reason=\"{reason}\"}}"), 1).await;
     scene.stage.is_empty().await;
 }
 
@@ -271,6 +274,11 @@ async fn a_421_while_nothing_is_asked_ends_the_session() {
     scene.backend.says("421 Idle for too long").await;
     scene.client.refused(421, "backend_said_goodbye").await;
     assert_eq!(scene.client.ends().await, End::CloseNotify);
+    // The operator reads what the client does not.
+    scene.stage.counts("backend_failures_total{backend=\"legacy\",reason=\"said_goodbye\"}", 1).await;
+    let log = Log::text();
+    let told = log.lines().filter(|line| line.contains("detail=\"Idle for too long\"")).collect::<Vec<_>>();
+    assert!(told.len() == 1 && told[0].contains("backend failed"), "{told:?}");
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn data_connect_when_the_client_never_shakes_hands() {
     let (address, door) = scene.goes_passive().await;
     let client = scene.client.opens(address).await;
     let mut transfer = scene.commands("STOR file", client, &door).await;
-    scene.client.refused(425, "client_data_failed").await;
+    scene.client.refused(522, "client_tls_failed").await;
     assert_eq!(transfer.backend.ends().await, End::Reset);
     scene.backend.says("426 Lost it").await;
     scene.goes_on().await;

@@ -82,7 +82,7 @@ impl fmt::Display for Scene {
         } else {
             writeln!(f, "To see the wire behind the gateway, start it with --show-backend.")?;
         }
-        write!(f, "Below on standard error: the gateway's log. Ctrl-C ends everything and removes the files.\n")
+        writeln!(f, "Below on standard error: the gateway's log. Ctrl-C ends everything and removes the files.")
     }
 }
 

@@ -34,6 +34,7 @@ impl Dialogue {
         let owed = u8::from(transfer.forwarded && transfer.final_code.is_none());
         let reply = answers::failed(result, detail);
         self.record(result, reply.code().number(), steps);
+        self.end_open(steps);
         steps.push(Step::Answer(reply));
         self.settle(owed);
     }
@@ -55,6 +56,7 @@ impl Dialogue {
         cut(transfer.pump, transfer.started, steps);
         let reply = answers::failed(TransferResult::Aborted, None);
         self.record(TransferResult::Aborted, reply.code().number(), steps);
+        self.end_open(steps);
         steps.push(Step::Answer(reply));
         self.settle(owed);
     }

@@ -16,8 +16,8 @@ mod words;
 use std::collections::VecDeque;
 
 use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
-use crate::ftp::{Command, ReplyLine, Verb};
-use crate::policy::{Disposition, ProtectionState, Refusal, clear, disposition};
+use crate::ftp::{Code, Command, ReplyLine, Verb};
+use crate::policy::{Cleared, Disposition, ProtectionState, Refusal, clear, disposition};
 
 use arrange::Arranging;
 use transfer::Transfer;
@@ -25,7 +25,7 @@ use transfer::Transfer;
 pub use words::{BackNews, Close, FrontNews, Input, Premises, Step, Timer};
 
 /// Commands that may wait their turn. Past it the front leg is not read, so a flood waits in the client.
-const QUEUE: usize = 64;
+const QUEUE: usize = 256;
 /// What is kept of a FEAT reply.
 const FEATURE_LINES: usize = 256;
 
@@ -41,8 +41,8 @@ pub struct Dialogue {
     arranged: Option<Arranged>,
     /// What the backend is known to answer, so that it is asked right the next time.
     back_mode: Option<DataMode>,
-    /// Final replies of an aborted transfer that may still come.
-    strays: u8,
+    /// A reply of several lines that has begun on the client's side.
+    open: Option<Code>,
     draining: bool,
     client_gone: Option<Reason>,
 }
@@ -68,6 +68,8 @@ enum Phase {
     Transfer(Box<Transfer>),
     /// The client has its answer; the backend still owes final replies.
     Settling { owed: u8, seen: u8, heard: bool },
+    /// The backend is quiet and owes replies all the same: a NOOP of the gateway's own finds out where it is.
+    Resyncing { owed: u8 },
     /// The session has ended.
     Over,
 }
@@ -102,7 +104,7 @@ impl Dialogue {
             phase: Phase::Idle,
             arranged: None,
             back_mode: None,
-            strays: 0,
+            open: None,
             draining: false,
             client_gone: None,
         }
@@ -110,7 +112,8 @@ impl Dialogue {
 
     /// Whether more of the client's lines are wanted now.
     pub fn wants_commands(&self) -> bool {
-        self.queue.len() < QUEUE && self.client_gone.is_none()
+        // During a transfer everything is read: ABOR, and the end of the connection, must be seen.
+        self.client_gone.is_none() && (self.in_transfer() || self.queue.len() < QUEUE)
     }
 
     /// Where the session stands with PBSZ and PROT.
@@ -126,13 +129,14 @@ impl Dialogue {
     /// Which deadline runs now.
     pub fn timer(&self) -> Option<Timer> {
         match &self.phase {
-            Phase::Idle if self.arranged.is_some() => Some(Timer::DataConnect),
+            Phase::Idle if self.arranged.is_some() => Some(Timer::Reservation),
             Phase::Idle => Some(Timer::Idle),
             Phase::Waiting | Phase::Features(_) => Some(Timer::BackendReply),
             Phase::Arranging(arranging) => arranging.timer(),
             Phase::Transfer(transfer) => transfer.timer(),
             Phase::Settling { heard: false, .. } => Some(Timer::BackendReply),
             Phase::Settling { .. } => Some(Timer::Quiet),
+            Phase::Resyncing { .. } => Some(Timer::BackendReply),
             Phase::Over => None,
         }
     }
@@ -171,12 +175,18 @@ impl Dialogue {
                 // Its effect is at once; its own reply comes in its turn (RFC 959 §4.1.3).
                 Verb::Abor => self.abort(steps),
                 // RFC 959 §4.1.3: STAT may be sent during a transfer and is answered at once.
-                Verb::Stat if !command.has_argument() && !transfer.mid_reply => {
+                Verb::Stat if !command.has_argument() && transfer.started && self.open.is_none() => {
                     steps.push(Step::Answer(self.status()));
                     return;
                 }
                 _ => {}
             }
+        }
+        if self.queue.len() >= QUEUE && self.in_transfer() {
+            self.break_transfer(TransferResult::Aborted, steps);
+            steps.push(Step::Refuse(command.verb(), Refusal::CommandPipelineFull));
+            self.end(By::Client, Why::Refused(Refusal::CommandPipelineFull), steps);
+            return;
         }
         self.queue.push_back(Pending::Command(command));
     }
@@ -232,14 +242,10 @@ impl Dialogue {
         }
         match &mut self.phase {
             // What nobody asked for is swallowed: the client would take it for the reply to its next command.
-            Phase::Idle | Phase::Over => {
-                if line.last {
-                    self.strays = self.strays.saturating_sub(1);
-                }
-            }
+            Phase::Idle | Phase::Over => {}
             Phase::Waiting => {
                 let done = line.last && !line.code.is_preliminary();
-                steps.push(Step::Pass(line));
+                self.pass(line, steps);
                 if done {
                     self.phase = Phase::Idle;
                 }
@@ -272,7 +278,34 @@ impl Dialogue {
                     self.phase = Phase::Idle;
                 }
             }
+            Phase::Resyncing { owed } => {
+                if !line.last || line.code.is_preliminary() {
+                    return;
+                }
+                // Replies come in the order of commands: behind NOOP's own, or when all have come, nothing is owed.
+                *owed = owed.saturating_sub(1);
+                if line.code.number() == 200 || *owed == 0 {
+                    self.phase = Phase::Idle;
+                }
+            }
         }
+    }
+
+    /// Passes a line on and remembers whether a reply of several lines is open on the client's side.
+    fn pass(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
+        self.open = (!line.last).then_some(line.code);
+        steps.push(Step::Pass(line));
+    }
+
+    /// Ends a reply that is open on the client's side, so that another can follow. `false`: it cannot be ended with a true
+    /// word, because its code says how a command went and nobody knows.
+    fn end_open(&mut self, steps: &mut Vec<Step>) -> bool {
+        let Some(code) = self.open.take() else { return true };
+        if code.is_preliminary() {
+            let bytes = format!("{code} ").into_bytes();
+            steps.push(Step::Pass(ReplyLine { code, bytes, first: false, last: true }));
+        }
+        code.is_preliminary()
     }
 
     fn expired(&mut self, timer: Timer, steps: &mut Vec<Step>) {
@@ -281,7 +314,7 @@ impl Dialogue {
             return;
         }
         match (&mut self.phase, timer) {
-            (Phase::Idle, Timer::DataConnect) => {
+            (Phase::Idle, Timer::Reservation) => {
                 self.arranged = None;
                 steps.push(Step::DropData);
             }
@@ -290,13 +323,19 @@ impl Dialogue {
                 self.end(By::Client, Why::Reason(Reason::Idle), steps);
             }
             (Phase::Settling { owed, seen, .. }, Timer::Quiet) => {
-                self.strays = owed.saturating_sub(*seen);
-                self.phase = Phase::Idle;
+                let owed = owed.saturating_sub(*seen) + 1;
+                self.phase = Phase::Resyncing { owed };
+                steps.push(Step::Forward(Cleared::own_bare(Verb::Noop)));
             }
             (Phase::Transfer(_), _) => self.transfer_expired(timer, steps),
-            (Phase::Waiting | Phase::Features(_) | Phase::Arranging(_) | Phase::Settling { .. }, _) => {
-                self.back_gone(BackendFailure::Timeout, steps);
-            }
+            (
+                Phase::Waiting
+                | Phase::Features(_)
+                | Phase::Arranging(_)
+                | Phase::Settling { .. }
+                | Phase::Resyncing { .. },
+                _,
+            ) => self.back_gone(BackendFailure::Timeout, steps),
             (Phase::Over, _) => {}
         }
     }
@@ -308,7 +347,10 @@ impl Dialogue {
             _ => TransferResult::BackendGone,
         };
         self.break_transfer(result, steps);
-        steps.push(Step::Answer(super::answers::goodbye(why)));
+        // In the middle of a reply whose end nobody knows, the end of the connection is the only true word.
+        if self.end_open(steps) {
+            steps.push(Step::Answer(super::answers::goodbye(why)));
+        }
         self.end(By::Backend, why, steps);
     }
 

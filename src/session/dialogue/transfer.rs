@@ -2,7 +2,7 @@
 
 use super::{Arranged, BackNews, Close, Dialogue, Front, FrontNews, Phase, Step, Timer};
 use crate::data::PumpEnd;
-use crate::event::{DataMode, DataOutcome, Resumption, TransferResult};
+use crate::event::{DataMode, DataOutcome, HandshakeResult, Resumption, TransferResult};
 use crate::ftp::{Code, Command, Reply, ReplyLine};
 use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind, clear};
 use crate::session::answers;
@@ -26,10 +26,6 @@ pub(super) struct Transfer {
     pub(super) pump: PumpState,
     /// Why it failed; the final reply follows from it.
     pub(super) failure: Option<TransferResult>,
-    /// The backend's TLS ended without `close_notify`: only its final reply can say that the bytes are whole.
-    doubtful: bool,
-    /// A preliminary reply of several lines is on its way to the client.
-    pub(super) mid_reply: bool,
     pub(super) lines: Vec<ReplyLine>,
     /// The backend's final reply has come.
     pub(super) final_code: Option<Code>,
@@ -73,7 +69,6 @@ impl Transfer {
             PumpState::Waiting => None,
             PumpState::Running if self.final_code.is_some_and(Code::is_negative) => Some(Timer::LastBytes),
             PumpState::Running => None,
-            PumpState::Flushed if self.doubtful => final_missing.then_some(Timer::BackendReply),
             PumpState::Flushed => final_missing.then_some(Timer::FinalReply),
             PumpState::Doubted if self.protection == Protection::Clear => Some(Timer::ClearGrace),
             PumpState::Doubted => Some(Timer::Grace),
@@ -140,8 +135,6 @@ impl Dialogue {
             started: false,
             pump: PumpState::Waiting,
             failure: None,
-            doubtful: false,
-            mid_reply: false,
             lines: Vec::new(),
             final_code: None,
         }));
@@ -205,8 +198,7 @@ impl Dialogue {
                 return;
             }
             let last = line.last;
-            transfer.mid_reply = !last;
-            steps.push(Step::Pass(line));
+            self.pass(line, steps);
             if last {
                 self.start(steps);
             }
@@ -289,9 +281,10 @@ impl Dialogue {
         }
         let upload = transfer.kind == TransferKind::Upload;
         let failure = match end {
-            PumpEnd::SourceEnded { clean } if !upload => {
+            // A 226 says what the backend has sent, not what has arrived.
+            PumpEnd::SourceEnded { clean: false } if !upload => TransferResult::BackendCut,
+            PumpEnd::SourceEnded { clean: true } if !upload => {
                 transfer.pump = PumpState::Flushed;
-                transfer.doubtful = !clean;
                 steps.push(Step::CloseBack(Close::Whole));
                 match transfer.final_code {
                     None => {}
@@ -323,14 +316,21 @@ impl Dialogue {
     pub(super) fn transfer_expired(&mut self, timer: Timer, steps: &mut Vec<Step>) {
         match timer {
             Timer::DataConnect => {
-                self.fail(TransferResult::ClientDataFailed, Some(DataOutcome::Timeout.text()), steps);
+                let Phase::Transfer(transfer) = &self.phase else { return };
+                let (result, detail) = match transfer.front {
+                    Front::Securing => (TransferResult::ClientTlsFailed, HandshakeResult::Timeout.text()),
+                    Front::Awaited | Front::Arrived | Front::Ready | Front::Failed(..) => {
+                        (TransferResult::ClientDataFailed, DataOutcome::Timeout.text())
+                    }
+                };
+                self.fail(result, Some(detail), steps);
             }
             // The backend has closed its data connection and says nothing yet: the bytes are through.
             Timer::FinalReply => self.close_download(steps),
             Timer::LastBytes => self.give_up(steps),
             Timer::Grace | Timer::ClearGrace => self.close_upload(steps),
             Timer::BackendReply => self.back_gone(crate::event::BackendFailure::Timeout, steps),
-            Timer::Idle | Timer::Quiet => {}
+            Timer::Idle | Timer::Quiet | Timer::Reservation => {}
         }
     }
 

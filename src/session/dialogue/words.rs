@@ -178,6 +178,8 @@ pub enum Timer {
     Idle,
     /// The backend's reply: `timeouts.backend_reply`. Anew with each line.
     BackendReply,
+    /// A data connection that is arranged and not used: `timeouts.data_connect` since it was reserved.
+    Reservation,
     /// The client's data connection: `timeouts.data_connect`.
     DataConnect,
     /// The backend's final reply after its data has ended, before the client's data connection is closed.

@@ -251,6 +251,7 @@ impl DataPair {
                 return;
             }
         };
+        self.report(Leg::Front, DataOutcome::Opened, "");
         let stall = self.parties.surroundings.settings.timeouts.data_stall;
         let pump = Pump { front, back, stall, observer: Arc::clone(&self.parties.surroundings.observer) };
         let moved = Arc::clone(&self.moved);
@@ -261,8 +262,8 @@ impl DataPair {
             Some(if self.upload { Box::pin(pump_upload(pump, count)) } else { Box::pin(pump_download(pump, count)) });
     }
 
-    /// Stops the relay where it is. Its streams go with it: the backend's is marked for reset on an upload, the
-    /// client's ends without `close_notify`.
+    /// Stops the relay where it is. Its streams go with it: the backend's is marked for reset, the client's ends without
+    /// `close_notify`.
     pub(super) fn stop_pump(&mut self) {
         self.pump = None;
     }

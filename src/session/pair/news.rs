@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use super::close::linger;
 use super::{Back, DataPair, Front};
 use crate::data::{FrontDoor, OpenError, PumpEnd, PumpReport, open_front};
-use crate::event::{Channel, DataOutcome, Event, Handshake, Leg};
+use crate::event::{Channel, DataOutcome, Event, Handshake, Leg, Resumption};
 use crate::net::Socket;
 use crate::policy::DataResumption;
 use crate::session::dialogue::{BackNews, FrontNews, Input};
@@ -72,7 +72,6 @@ impl DataPair {
         match opened {
             Ok(socket) => {
                 self.front = Front::Open(socket);
-                self.report(Leg::Front, DataOutcome::Opened, "");
                 FrontNews::Arrived
             }
             Err(error) => {
@@ -98,6 +97,9 @@ impl DataPair {
                     resumption,
                     audited: matches!(policy, DataResumption::Audit | DataResumption::Require),
                 });
+                if policy == DataResumption::Require && resumption != Resumption::Resumed {
+                    self.report(Leg::Front, DataOutcome::NotResumed, resumption.text());
+                }
                 FrontNews::Secured(resumption)
             }
             Err(failure) => {
@@ -131,6 +133,8 @@ impl DataPair {
     fn back_opened(&mut self, opened: Result<Socket, OpenError>) -> BackNews {
         match opened {
             Ok(socket) => {
+                // Until it is finished properly, an upload must not look like a whole file, not even an empty one.
+                socket.reset_on_close(!self.hint.is_read());
                 self.back = Back::Open(socket);
                 self.report(Leg::Back, DataOutcome::Opened, "");
                 BackNews::Opened
@@ -170,6 +174,18 @@ impl DataPair {
         self.front = Front::Ready(front);
         self.back = Back::Ready(back);
         Input::Pumped(end)
+    }
+
+    /// The client's data connection is not there, or not secured, and its time is over.
+    pub(in crate::session) fn client_is_late(&self) {
+        match self.front {
+            Front::Opening(_) => self.report(Leg::Front, DataOutcome::Timeout, ""),
+            Front::Securing(_) => {
+                let deadline = self.parties.surroundings.settings.timeouts.data_connect;
+                self.handshake_failed(Leg::Front, &HandshakeFailure::timeout(deadline));
+            }
+            Front::Nothing | Front::Aimed(_) | Front::Open(_) | Front::Ready(_) | Front::Closing(_) => {}
+        }
     }
 
     fn handshake_failed(&self, leg: Leg, failure: &HandshakeFailure) {

@@ -169,6 +169,10 @@ impl Renewable {
 
     /// RFC 8446 §4.6.3: the backend's keys are new from the next record on, and ours when it asks.
     fn update_keys(&mut self, requested: bool) -> io::Result<()> {
+        // RFC 8446 §5.1: a message before a key change ends its record.
+        if !self.messages.is_empty() || self.outgoing.len() > LONGEST_RECORD {
+            return Err(broken("a TLS key update out of place"));
+        }
         let mut tickets = self.renewal.tickets();
         self.opener = Opener::new(tickets.kernel.update_rx_secret().map_err(broken)?)?;
         if requested {

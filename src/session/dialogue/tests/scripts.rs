@@ -216,10 +216,11 @@ fn a_backend_that_says_only_one_thing_to_abor_is_waited_for_and_its_late_word_sw
     stage.client("ABOR");
     assert_eq!(stage.backend("426 cut\r\n"), []);
     assert_eq!(stage.dialogue.timer(), Some(Timer::Quiet));
-    assert_eq!(heard(&stage.input(Input::Expired(Timer::Quiet))), [226]);
+    assert_eq!(sent(&stage.input(Input::Expired(Timer::Quiet))), ["NOOP"]);
     assert_eq!(stage.backend("226 late\r\n"), []);
-    stage.client("NOOP");
-    assert_eq!(heard(&stage.backend("200 ok\r\n")), [200]);
+    assert_eq!(heard(&stage.backend("200 ok\r\n")), [226]);
+    stage.client("SIZE a");
+    assert_eq!(heard(&stage.backend("213 5\r\n")), [213]);
 }
 
 #[test]
@@ -229,8 +230,9 @@ fn a_backend_whose_last_word_on_a_cut_is_150_holds_nobody_up() {
     assert_eq!(stage.dialogue.timer(), Some(Timer::BackendReply));
     stage.backend("150 0.5 seconds (measured here)\r\n");
     assert_eq!(stage.dialogue.timer(), Some(Timer::Quiet));
-    stage.client("NOOP");
+    stage.client("PWD");
     assert_eq!(sent(&stage.input(Input::Expired(Timer::Quiet))), ["NOOP"]);
+    assert_eq!(sent(&stage.backend("200 ok\r\n")), ["PWD"]);
 }
 
 #[test]
