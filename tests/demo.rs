@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader, Cursor, Read};
+mod process;
+
+use std::io::Cursor;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use process::{Output, Process, gateway};
 use suppaftp::rustls::pki_types::CertificateDer;
 use suppaftp::rustls::pki_types::pem::PemObject;
 use suppaftp::rustls::{ClientConfig, RootCertStore};
@@ -18,15 +18,15 @@ use suppaftp::types::FileType;
 use suppaftp::{RustlsConnector, RustlsFtpStream};
 use tempfile::TempDir;
 
-/// Far more than anything here takes.
-const SOON: Duration = Duration::from_secs(30);
 /// The last line of the demo's opening words.
 const READY: &str = "Ctrl-C ends everything";
+/// On ports that the system chooses.
+const FREE: [&str; 9] =
+    ["demo", "--port", "0", "--implicit-port", "0", "--passive-ports", "0", "--admin", "127.0.0.1:0"];
 
 /// A demo that runs in a folder of its own.
 struct Demo {
-    process: Child,
-    lines: Receiver<String>,
+    process: Process,
     opening: Vec<String>,
     temporary: TempDir,
 }
@@ -34,33 +34,11 @@ struct Demo {
 impl Demo {
     fn start(options: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ftps-gateway"))
-            .args(["demo", "--port", "0", "--implicit-port", "0", "--passive-ports", "0", "--admin", "127.0.0.1:0"])
-            .args(options)
-            .env("TMPDIR", temporary.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(process.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut demo = Self { process, lines, opening: Vec::new(), temporary };
-        demo.opening = demo.lines_until(READY);
-        demo
-    }
-
-    /// Lines up to the one that holds `end`.
-    fn lines_until(&self, end: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        while !lines.last().is_some_and(|line: &String| line.contains(end)) {
-            match self.lines.recv_timeout(SOON) {
-                Ok(line) => lines.push(line),
-                Err(_) => panic!("no {end:?} in\n{}", lines.join("\n")),
-            }
-        }
-        lines
+        let mut command = gateway(&FREE);
+        command.args(options).env("TMPDIR", temporary.path());
+        let process = Process::start(command, Output::Standard);
+        let opening = process.lines_until(READY);
+        Self { process, opening, temporary }
     }
 
     /// What stands behind this word in the opening.
@@ -91,36 +69,12 @@ impl Demo {
 
     /// Ends it and looks at what is left.
     fn end(mut self, signal: &str) {
-        let status = end(&mut self.process, signal);
+        self.process.signal(signal);
+        self.process.lines_until("is gone.");
+        let status = self.process.wait();
         assert!(status.success(), "{status}");
-        self.lines_until("is gone.");
         let left: Vec<_> = std::fs::read_dir(self.temporary.path()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        // It may have ended as it should.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn end(process: &mut Child, signal: &str) -> ExitStatus {
-    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", process.id())]).status().unwrap();
-    assert!(sent.success());
-    wait(process)
-}
-
-fn wait(process: &mut Child) -> ExitStatus {
-    let start = Instant::now();
-    loop {
-        match process.try_wait().unwrap() {
-            Some(status) => return status,
-            None if start.elapsed() > SOON => panic!("it does not end"),
-            None => thread::sleep(Duration::from_millis(20)),
-        }
     }
 }
 
@@ -152,6 +106,7 @@ fn a_client_lists_and_transfers_in_both_ways_of_tls() {
     let address = demo.address("implicit FTPS");
     let implicit = RustlsFtpStream::connect_secure_implicit(address, demo.tls(), "localhost").unwrap();
     list_down_up(implicit, &demo, "implicit");
+    assert!(!demo.process.has_said("gateway -> server"), "the wire is shown only when asked for");
     demo.end("TERM");
 }
 
@@ -191,7 +146,7 @@ fn the_wire_behind_is_shown_without_the_password() {
     assert!(hello.starts_with(b"Hello from"));
     client.put_file("inbox/note", &mut Cursor::new(b"a note")).unwrap();
     client.quit().unwrap();
-    let wire = demo.lines_until("6 bytes in clear: \"a note\"").join("\n");
+    let wire = demo.process.lines_until("6 bytes in clear: \"a note\"").join("\n");
     for shown in [
         "gateway -> server   USER demo",
         "gateway -> server   PASS ****",
@@ -213,7 +168,6 @@ fn the_wire_behind_is_shown_without_the_password() {
 fn a_taken_port_names_the_option_and_exits_71() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let free = ["--port", "0", "--implicit-port", "0", "--passive-ports", "0", "--admin", "127.0.0.1:0"];
     for (option, value) in [
         ("--port", port.to_string()),
         ("--implicit-port", port.to_string()),
@@ -221,21 +175,13 @@ fn a_taken_port_names_the_option_and_exits_71() {
         ("--admin", format!("127.0.0.1:{port}")),
     ] {
         let temporary = tempfile::tempdir().unwrap();
-        let mut options = free.map(String::from);
-        let at = options.iter().position(|own| own == option).unwrap();
-        options[at + 1] = value;
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ftps-gateway"))
-            .arg("demo")
-            .args(&options)
-            .env("TMPDIR", temporary.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let status = wait(&mut process);
-        let mut said = String::new();
-        process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert_eq!(status.code(), Some(71), "{said}");
+        let mut arguments = FREE;
+        let at = arguments.iter().position(|own| *own == option).unwrap();
+        arguments[at + 1] = &value;
+        let mut command = gateway(&arguments);
+        command.env("TMPDIR", temporary.path());
+        let (status, said) = Process::start(command, Output::Error).ends();
+        assert_eq!(status, Some(71), "{said}");
         assert!(said.contains(&port.to_string()) && said.contains(&format!("one: {option} ")), "{said}");
         assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
     }

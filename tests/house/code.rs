@@ -42,7 +42,7 @@ fn uncommented(line: &str) -> &str {
     while let Some(at) = line[from..].find("//") {
         let at = from + at;
         // Between an odd number of quotation marks and the next it is in a string.
-        if line[..at].matches('"').count() % 2 == 0 {
+        if line[..at].matches('"').count().is_multiple_of(2) {
             return &line[..at];
         }
         from = at + 2;

@@ -1,0 +1,172 @@
+//! The process: what it ends with, what it does on a signal.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod process;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use process::{Output, Process, SOON, gateway};
+use tempfile::TempDir;
+
+const LISTENING: &str = "listening listener=\"explicit-0\" address=";
+
+/// A folder with a configuration whose ports the system chooses.
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.yaml");
+    std::fs::write(&path, configuration("info")).unwrap();
+    (folder, path)
+}
+
+fn configuration(level: &str) -> String {
+    format!(
+        "listeners: [{{ address: \"127.0.0.1:0\" }}]\npassive: {{ ports: 0 }}\nadmin: {{ address: none }}\n\
+         backends: {{ legacy: {{ servers: [\"127.0.0.1:9\"] }} }}\nstate_dir: state\nlog: {{ level: {level} }}\n"
+    )
+}
+
+fn run(path: &Path) -> Process {
+    Process::start(gateway(&["run", "--config", path.to_str().unwrap()]), Output::Error)
+}
+
+/// Waits until it listens; where, and what it said until then.
+fn listens(gateway: &Process) -> (String, Vec<String>) {
+    let said = gateway.lines_until(LISTENING);
+    let address = said.last().unwrap().split("address=").nth(1).unwrap().trim().to_owned();
+    (address, said)
+}
+
+/// A client that has been greeted.
+fn greeted(address: &str) -> BufReader<TcpStream> {
+    let mut client = BufReader::new(TcpStream::connect(address).unwrap());
+    assert!(line(&mut client).starts_with("220 "));
+    client
+}
+
+fn line(client: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    line
+}
+
+fn ends(arguments: &[&str]) -> (Option<i32>, String) {
+    Process::start(gateway(arguments), Output::Error).ends()
+}
+
+#[test]
+fn wrong_arguments_are_64_and_help_is_none() {
+    for wrong in [&["serve"][..], &[], &["run", "--port", "21"], &["check", "a.yaml"]] {
+        assert_eq!(ends(wrong).0, Some(64), "{wrong:?}");
+    }
+    for right in ["--help", "--version"] {
+        let (status, said) = Process::start(gateway(&[right]), Output::Standard).ends();
+        assert_eq!(status, Some(0));
+        assert!(said.contains("ftps-gateway"), "{said}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_78_with_every_problem() {
+    let (folder, path) = folder();
+    let bad = configuration("loud").replace("servers", "server");
+    std::fs::write(&path, bad).unwrap();
+    for command in ["check", "run"] {
+        let (status, said) = ends(&[command, "--config", path.to_str().unwrap()]);
+        assert_eq!(status, Some(78), "{said}");
+        assert!(said.contains("log.level") && said.contains("backends.legacy.server"), "{said}");
+    }
+    let missing = folder.path().join("missing.yaml");
+    assert_eq!(ends(&["check", "--config", missing.to_str().unwrap()]).0, Some(78));
+}
+
+#[test]
+fn a_good_configuration_is_0_and_check_writes_nothing() {
+    let (folder, path) = folder();
+    let (status, said) =
+        Process::start(gateway(&["check", "--config", path.to_str().unwrap()]), Output::Standard).ends();
+    assert_eq!((status, said.contains("good.")), (Some(0), true), "{said}");
+    assert!(!folder.path().join("state").exists());
+}
+
+#[test]
+fn a_key_that_is_no_key_is_78() {
+    let (folder, path) = folder();
+    for name in ["chain.pem", "key.pem"] {
+        std::fs::write(folder.path().join(name), "not PEM\n").unwrap();
+    }
+    let tls = "tls: { certificates: [{ certificate: chain.pem, private_key: key.pem }] }\n";
+    std::fs::write(&path, configuration("info") + tls).unwrap();
+    for command in ["check", "run"] {
+        let (status, said) = ends(&[command, "--config", path.to_str().unwrap()]);
+        assert_eq!(status, Some(78), "{said}");
+        assert!(said.contains("chain.pem"), "{said}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_71() {
+    let (_folder, path) = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    std::fs::write(&path, configuration("info").replace("127.0.0.1:0", &address)).unwrap();
+    let (status, said) = ends(&["run", "--config", path.to_str().unwrap()]);
+    assert_eq!(status, Some(71), "{said}");
+    assert!(said.contains(&address), "{said}");
+}
+
+#[test]
+fn a_self_signed_certificate_is_made_once_and_its_fingerprint_told() {
+    let (folder, path) = folder();
+    let fingerprint = |gateway: &Process| {
+        let (_, said) = listens(gateway);
+        let line = said.into_iter().find(|line| line.contains("fingerprint=")).unwrap();
+        line.split("fingerprint=").nth(1).unwrap().to_owned()
+    };
+    let first = fingerprint(&run(&path));
+    let key = folder.path().join("state/self-signed.key");
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fingerprint(&run(&path)), first);
+}
+
+#[test]
+fn sighup_reloads_and_a_bad_file_is_refused_whole() {
+    let (_folder, path) = folder();
+    let gateway = run(&path);
+    let (address, _) = listens(&gateway);
+    let mut client = greeted(&address);
+    std::fs::write(&path, configuration("loud")).unwrap();
+    gateway.signal("HUP");
+    assert!(gateway.lines_until("the old one stays: ").last().unwrap().contains("log.level"));
+    std::fs::write(&path, configuration("debug") + "banner: new words\n").unwrap();
+    gateway.signal("HUP");
+    gateway.lines_until("configuration reloaded");
+    // The session that was there goes on, and the log's level changes a moment after the rest.
+    let start = Instant::now();
+    while !gateway.has_said("verb=\"NOOP\"") {
+        client.get_mut().write_all(b"NOOP\r\n").unwrap();
+        assert!(line(&mut client).starts_with("200 "));
+        assert!(start.elapsed() < SOON, "the level stays");
+    }
+    let mut client = BufReader::new(TcpStream::connect(&address).unwrap());
+    assert_eq!(line(&mut client), "220 new words\r\n");
+}
+
+#[test]
+fn sigterm_drains_and_sigint_stops() {
+    let (_folder, path) = folder();
+    for (signal, reply, said) in [("TERM", "421 ", "drained"), ("INT", "421 ", "stopping")] {
+        let mut gateway = run(&path);
+        let (address, _) = listens(&gateway);
+        let mut client = greeted(&address);
+        gateway.signal(signal);
+        assert!(line(&mut client).starts_with(reply));
+        assert_eq!(line(&mut client), "");
+        gateway.lines_until(said);
+        assert_eq!(gateway.wait().code(), Some(0));
+    }
+}
