@@ -47,8 +47,10 @@ enum Stop {
     Refused(Refusal),
     /// The client is gone; nobody waits for the backend's answer any more.
     ClientGone(WhyClosed),
-    /// The gateway stops.
-    Stopped,
+    /// The login has taken too long.
+    TooLate,
+    /// The gateway drains or stops.
+    Draining,
 }
 
 impl Lobby {
@@ -90,18 +92,9 @@ impl Lobby {
             let deadline = self.deadline;
             let mut course = self.context.course.clone();
             let step = tokio::select! {
-                step = self.step(command, &mut attempt, &mut rejected) => Ok(step),
-                () = sleep_until(deadline) => Err((By::Client, Why::Reason(Reason::LoginTimeout))),
-                _ = course.wait_for(|course| *course != Course::Serve) => {
-                    Err((By::Gateway, Why::Refused(Refusal::Draining)))
-                }
-            };
-            let step = match step {
-                Ok(step) => step,
-                Err((by, why)) => {
-                    part(&mut attempt).await;
-                    return Err(self.leave(by, Stage::Login, why));
-                }
+                step = self.step(command, &mut attempt, &mut rejected) => step,
+                () = sleep_until(deadline) => Err(Stop::TooLate),
+                _ = course.wait_for(|course| *course != Course::Serve) => Err(Stop::Draining),
             };
             match step {
                 Ok(None) => {}
@@ -115,9 +108,13 @@ impl Lobby {
                     let reason = self.context.client_closed(&why);
                     return Err(self.leave(By::Client, Stage::Login, Why::Reason(reason)));
                 }
-                Err(Stop::Stopped) => {
+                Err(Stop::TooLate) => {
                     part(&mut attempt).await;
-                    return Err(self.leave(By::Gateway, Stage::Login, Why::Reason(Reason::Stopped)));
+                    return Err(self.leave(By::Client, Stage::Login, Why::Reason(Reason::LoginTimeout)));
+                }
+                Err(Stop::Draining) => {
+                    part(&mut attempt).await;
+                    return Err(self.leave(By::Gateway, Stage::Login, Why::Refused(Refusal::Draining)));
                 }
                 Err(Stop::Backend(error)) => {
                     self.backend_failed(attempt.as_ref(), &error);
@@ -279,11 +276,9 @@ impl Lobby {
 
     /// Waits for the backend, for as long as there is somebody to wait for it.
     async fn unless_gone<T>(&mut self, asked: impl Future<Output = Result<T, BackendError>>) -> Result<T, Stop> {
-        let Self { front, context, .. } = self;
         tokio::select! {
             answer = asked => answer.map_err(Stop::Backend),
-            why = front.gone() => Err(Stop::ClientGone(why)),
-            _ = context.course.wait_for(|course| *course == Course::Stop) => Err(Stop::Stopped),
+            why = self.front.gone() => Err(Stop::ClientGone(why)),
         }
     }
 

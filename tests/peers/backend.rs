@@ -88,6 +88,12 @@ impl Setup {
         Self { ipv6: true, ..self }
     }
 
+    /// Whether its data connections resume the control connection's TLS session when they are asked to. Pure-FTPd 1.0.50
+    /// hands out no tickets under TLS 1.3, so nobody can.
+    pub(crate) fn resumes(self) -> bool {
+        self.kind != Kind::Pureftpd || self.newest == "1.2"
+    }
+
     /// Starts it. `folder` becomes its own; others must be able to pass through it.
     ///
     /// # Panics

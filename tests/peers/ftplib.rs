@@ -57,11 +57,6 @@ impl Ftplib {
         assert!(answer.get("error").is_none(), "{order}:\n{}", answer["error"].as_str().unwrap());
         answer["result"].clone()
     }
-
-    /// Begins an upload, breaks it off with ABOR, and says which replies came.
-    pub(crate) fn abort_upload(&mut self, name: &str) -> Value {
-        self.order(json!({ "do": "abort_upload", "name": name }))
-    }
 }
 
 impl Drop for Ftplib {

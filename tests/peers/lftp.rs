@@ -1,9 +1,12 @@
 //! lftp (GnuTLS): one process and one session for each thing it does, more for `mirror`.
+//!
+//! lftp 4.9.2 has no active mode over IPv6: it sends `EPRT |2|::|PORT|`, which ProFTPD, Pure-FTPd, pyftpdlib and
+//! inetutils-ftpd refuse just as the gateway does (of the five only vsftpd takes the client's address instead).
 
 use std::path::Path;
 use std::process::Output;
 
-use crate::client::{Change, Client, Data, Listing, Target, bounded, output, run, told};
+use crate::client::{Change, Client, Data, Listing, Target, bounded, output, told};
 
 pub(crate) struct Lftp(pub(crate) Target);
 
@@ -129,7 +132,8 @@ impl Client for Lftp {
 
     fn abort(&mut self, name: &str, then: &str, local: &Path) -> bool {
         // The reader goes away in the middle, and lftp sends ABOR.
-        self.run(&format!("set cmd:fail-exit no\ncat {name} | head -c 1000 > /dev/null\nget {then} -o {local:?}\n"));
+        let cut = format!("cat {name} | head -c 1000 > /dev/null");
+        self.run(&format!("set cmd:fail-exit no\n{cut}\nget {then} -o {local:?}\n"));
         true
     }
 }

@@ -35,6 +35,17 @@ async fn the_control_connection_goes_on_in_clear() {
     assert!(reply.text().contains("Control connection in clear, data connections private"), "{reply:?}");
 }
 
+/// curl and lftp: the client says `close_notify` first, and the gateway answers it without a pause.
+#[tokio::test]
+async fn the_client_may_end_tls_first() {
+    let mut scene = Scene::open(allowed()).await;
+    scene.client.says_and_hears("CCC", "200 ").await;
+    scene.client.talk.wire.close_notify().await.unwrap();
+    assert_eq!(scene.client.ends().await, End::CloseNotify);
+    scene.client.talk.wire.plain_again();
+    scene.goes_on().await;
+}
+
 #[tokio::test]
 async fn data_stays_as_prot_said() {
     let mut scene = Scene::open(allowed()).await;
