@@ -184,7 +184,9 @@ cells! {
     pyftpdlib_ftplib: PYFTPDLIB, "active", Ftplib, implicit "1.3" v4 Epsv, All;
     pyftpdlib_ipv6_resuming: PYFTPDLIB.on_ipv6(), "active", Resuming, explicit "1.2" v6 Eprt, All;
     pyftpdlib_tls_curl: explicit(Kind::Pyftpdlib), "auto", Curl, explicit "1.3" v4 Epsv, Large;
-    // pyftpdlib_tls_lftp is open: the session does not go on after lftp's ABOR through TLS on both legs.
+    // Not "active": four active data connections under TLS at once stall pyftpdlib 2.2.0 for ten seconds and more, also when
+    // lftp's `mirror` talks to it without a gateway.
+    pyftpdlib_tls_lftp: explicit(Kind::Pyftpdlib).on_ipv6(), "auto", Lftp, explicit "1.3" v4 Epsv, All;
     pyftpdlib_tls12_resuming: explicit12(Kind::Pyftpdlib), "auto", Resuming, implicit "1.3" v4 Pasv, All;
     pyftpdlib_implicit_curl: implicit(Kind::Pyftpdlib), "active", Curl, explicit "1.3" v4 Port, All;
     pyftpdlib_implicit_ftplib: implicit(Kind::Pyftpdlib), "auto", Ftplib, explicit "1.3" v6 Epsv, All;
