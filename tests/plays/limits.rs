@@ -74,8 +74,10 @@ async fn sessions_of_a_user() {
 async fn a_user_who_begins_anew_gives_his_place_back() {
     let stage = Stage::start(Setup::new().with("limits", "sessions_per_user: 1")).await;
     let mut client = stage.secured_client().await;
+    // None of them closes before the gateway does.
+    let mut backends = Vec::new();
     for _ in 0..3 {
-        let _backend = stage.logs_in(&mut client).await;
+        backends.push(stage.logs_in(&mut client).await);
     }
 }
 
