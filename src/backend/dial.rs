@@ -103,7 +103,7 @@ async fn dial_once(
     old_tls: bool,
 ) -> Result<(BackLeg, Option<Handshake>), BackendError> {
     let tcp = connect_to(backend, deadlines.connect).await?;
-    let socket = Socket::new(tcp);
+    let socket = Socket::control(tcp);
     let tls = backend.connector().map(crate::tls::Connector::back_leg);
     match (&backend.settings().security, tls) {
         (Security::Explicit(_) | Security::Implicit(_), None) => {

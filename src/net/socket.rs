@@ -4,7 +4,7 @@
 //! `close_notify` (CCC, REIN) the plain bytes that follow are still there to be read as plain bytes.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -66,6 +66,8 @@ impl Progress {
 enum Reading {
     /// As much as the caller asks for.
     Straight,
+    /// As Telnet asks (RFC 854): urgent bytes stand in line with the others.
+    Telnet,
     /// Never beyond the current TLS record.
     Record(Record),
     /// Large blocks, handed on in pieces.
@@ -85,6 +87,16 @@ impl Socket {
         Self { tcp, progress: Progress::default(), reading: Reading::Straight }
     }
 
+    /// A plain control connection. Old clients send `IAC IP IAC` before ABOR as urgent data (RFC 959 §4.1.3), which the
+    /// kernel keeps out of the stream unless it is told otherwise: the DM behind it would stand before ABOR as a byte of
+    /// its name.
+    pub fn control(tcp: TcpStream) -> Self {
+        if let Err(error) = SockRef::from(&tcp).set_out_of_band_inline(true) {
+            tracing::debug!(%error, "urgent data will be missed");
+        }
+        Self { reading: Reading::Telnet, ..Self::new(tcp) }
+    }
+
     /// The same connection about to carry TLS on a control connection.
     #[must_use]
     pub fn record_by_record(mut self) -> Self {
@@ -99,10 +111,10 @@ impl Socket {
         self
     }
 
-    /// The same connection, plain again after TLS has ended on it.
+    /// The same control connection, plain again after TLS has ended on it.
     #[must_use]
     pub fn plain_again(mut self) -> Self {
-        self.reading = Reading::Straight;
+        self.reading = Reading::Telnet;
         self
     }
 
@@ -185,6 +197,19 @@ fn acknowledge(tcp: &TcpStream, read: usize) {
     let _ = (tcp, read, SMALL);
 }
 
+/// Reads without concluding from a short read that nothing more is there: where urgent data begins or ends, the kernel
+/// stops a read short of what it holds, and says nothing more about what is behind.
+fn poll_to_the_mark(tcp: &TcpStream, cx: &mut Context<'_>, block: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        match tcp.try_io(Interest::READABLE, || (&*SockRef::from(tcp)).read(block)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return Poll::Ready(other),
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { tcp, progress, reading } = self.get_mut();
@@ -196,6 +221,13 @@ impl AsyncRead for Socket {
                 ready!(tcp.as_mut().poll_read(cx, buf))?;
                 tell();
                 acknowledge(&tcp, buf.filled().len() - before);
+                Poll::Ready(Ok(()))
+            }
+            Reading::Telnet => {
+                let read = ready!(poll_to_the_mark(&tcp, cx, buf.initialize_unfilled()))?;
+                tell();
+                acknowledge(&tcp, read);
+                buf.advance(read);
                 Poll::Ready(Ok(()))
             }
             Reading::Record(record) => {

@@ -152,7 +152,7 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
 
 async fn chain(tcp: TcpStream, context: Context) -> Leave {
     crate::net::tune(&tcp);
-    let front = FrontLeg::new(Stream::Plain(Socket::new(tcp)), context.settings().command_length);
+    let front = FrontLeg::new(Stream::Plain(Socket::control(tcp)), context.settings().command_length);
     let mut lobby = match Lobby::open(front, context).await {
         Ok(lobby) => lobby,
         Err(leave) => return leave,

@@ -1,6 +1,8 @@
 //! Telnet in band (RFC 959 §5.3, RFC 1123 §4.1.2.12, RFC 4217 §14).
 
-use crate::stage::{End, Scene};
+use socket2::SockRef;
+
+use crate::stage::{Client, End, Scene};
 
 const IAC: u8 = 255;
 
@@ -57,4 +59,37 @@ async fn option_negotiation_is_swallowed_and_never_answered() {
     let reply = scene.client.hears("257 ").await;
     assert!(!reply.bytes.contains(&IAC));
     scene.client.talk.hears_nothing().await;
+}
+
+/// A client whose control connection is in clear and that sends what old clients do (inetutils, BSD, tnftp): `IAC IP IAC`
+/// as urgent data, DM and ABOR behind it.
+async fn aborts_urgently(client: &mut Client) {
+    let tcp = client.talk.wire.tcp_mut();
+    assert_eq!(SockRef::from(&*tcp).send_out_of_band(b"\xff\xf4\xff").unwrap(), 3);
+    client.talk.say_raw(b"\xf2ABOR\r\n").await;
+}
+
+#[tokio::test]
+async fn urgent_data_stands_in_line() {
+    let mut scene = Scene::unsecured().await;
+    for _ in 0..20 {
+        aborts_urgently(&mut scene.client).await;
+        scene.client.hears("226 ").await;
+    }
+    scene.goes_on().await;
+}
+
+#[tokio::test]
+async fn urgent_data_aborts_a_transfer() {
+    let mut scene = Scene::unsecured().await;
+    let mut transfer = scene.begins_clear("RETR big").await;
+    transfer.backend.sends("the beginning").await;
+    transfer.client.receives("the beginning").await;
+    aborts_urgently(&mut scene.client).await;
+    scene.backend.hears("ABOR").await;
+    scene.client.refused(426, "aborted").await;
+    scene.backend.says("426 Aborted").await;
+    scene.backend.says("226 ABOR done").await;
+    scene.client.hears("226 ").await;
+    scene.goes_on().await;
 }

@@ -42,6 +42,14 @@ impl Scene {
         Self { stage, client, backend }
     }
 
+    /// USER, PASS, all in clear.
+    pub(crate) async fn unsecured() -> Self {
+        let stage = Stage::start(Setup::new().with("tls", "control: optional").with("tls", "data: optional")).await;
+        let mut client = stage.client().await;
+        let backend = stage.logs_in(&mut client).await;
+        Self { stage, client, backend }
+    }
+
     /// PASV on IPv4, EPSV on IPv6, on both legs: where the client is awaited, and where the gateway.
     pub(crate) async fn goes_passive(&mut self) -> (SocketAddr, Door) {
         let (verb, code) = if self.client.address().is_ipv4() { ("PASV", "227 ") } else { ("EPSV", "229 ") };
