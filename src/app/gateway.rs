@@ -13,7 +13,7 @@ use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
-use crate::policy::{Admission, HostNames};
+use crate::policy::{Admission, HostNames, Pace};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
 use crate::telemetry::{Metrics, Pages, Readiness, Telemetry, serve};
@@ -156,7 +156,8 @@ impl Gateway {
 
         let identities = Arc::clone(&prepared.identities);
         let admission = Admission::new(settings.limits);
-        let surroundings = Arc::new(surroundings(&settings, prepared, ports, &admission, observer));
+        let shared = Shared { ports, admission: Arc::clone(&admission), pace: Arc::default(), observer };
+        let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
         let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));
         pages.set_readiness(Readiness::Ready);
@@ -223,10 +224,14 @@ impl Gateway {
         let restart = needs_restart(&current, &settings);
         tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
         self.admission.set_limits(settings.limits);
-        let ports = self.passive_ports();
-        let observer: Arc<dyn Observer> = Arc::new(self.telemetry.clone());
-        let new = surroundings(&settings, prepared, ports, &self.admission, observer);
-        self.surroundings.store(Arc::new(new));
+        let old = self.surroundings.load();
+        let shared = Shared {
+            ports: Arc::clone(&old.ports),
+            admission: Arc::clone(&old.admission),
+            pace: Arc::clone(&old.pace),
+            observer: Arc::clone(&old.observer),
+        };
+        self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
         // What is bound stays bound, so the next reload still says so.
         let bound = std::mem::replace(&mut *current, settings);
         current.listeners = bound.listeners;
@@ -307,13 +312,16 @@ impl Drop for Admin {
     }
 }
 
-fn surroundings(
-    settings: &Settings,
-    prepared: Prepared,
+/// What outlives a configuration.
+struct Shared {
     ports: Arc<PassivePorts>,
-    admission: &Arc<Admission>,
+    admission: Arc<Admission>,
+    pace: Arc<Pace>,
     observer: Arc<dyn Observer>,
-) -> Surroundings {
+}
+
+fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
+    let Shared { ports, admission, pace, observer } = shared;
     let hosts = HostNames {
         routed: settings.routes.hosts().cloned().collect(),
         certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
@@ -333,7 +341,8 @@ fn surroundings(
         ports,
         advertise: prepared.advertise,
         active: settings.data.active,
-        admission: Arc::clone(admission),
+        admission,
+        pace,
         observer,
     }
 }

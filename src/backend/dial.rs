@@ -151,8 +151,7 @@ pub async fn probe(backend: &Arc<Backend>, deadlines: Deadlines, reply_length: u
         let inner = reply.lines.iter().filter(|line| !line.first && !line.last);
         backend.learn_features(inner.map(|line| line.bytes.trim_ascii().to_vec()).collect());
     }
-    leg.send(&Cleared::own_bare(Verb::Quit));
-    leg.finish().await;
+    leg.part().await;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::dial::BackendError;
 use super::pool::Backend;
 use crate::event::BackendFailure;
-use crate::ftp::{Code, Printable, ReplyCutter, ReplyFlaw, ReplyLine};
+use crate::ftp::{Code, Printable, ReplyCutter, ReplyFlaw, ReplyLine, Verb};
 use crate::net::Socket;
 use crate::policy::{Cleared, Protection};
 use crate::tls::{BackTls, Stream, WhyClosed, Wire, WireEvent};
@@ -72,6 +72,11 @@ impl BackLeg {
     /// The backend.
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend
+    }
+
+    /// The backend's name.
+    pub fn backend_name(&self) -> Arc<str> {
+        Arc::clone(&self.backend.settings().name)
     }
 
     /// The control connection's peer: data connections go to its address.
@@ -138,6 +143,12 @@ impl BackLeg {
     /// Says good-bye on the wire: what is queued, `close_notify` where TLS is up, FIN.
     pub async fn finish(&mut self) {
         self.wire.finish().await;
+    }
+
+    /// Leaves: QUIT, whose answer nobody waits for, and the good-bye on the wire.
+    pub async fn part(&mut self) {
+        self.send(&Cleared::own_bare(Verb::Quit));
+        self.finish().await;
     }
 
     /// The plain connection, for the handshake. What the backend sent behind its reply to AUTH came in plain and is

@@ -10,6 +10,7 @@ mod admission;
 mod commands;
 mod data_peer;
 mod host;
+mod pace;
 mod protection;
 mod refusal;
 mod route;
@@ -18,6 +19,7 @@ pub use admission::{Admission, Limits, Permit, Seat};
 pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
 pub use host::HostNames;
+pub use pace::{LoginAnswer, Pace};
 pub use protection::{
     ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
     TruncatedUploads,

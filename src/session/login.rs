@@ -1,16 +1,17 @@
 //! From USER to 230: the route, the backend's dial, and USER, PASS and ACCT passed through.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
+use super::attempt::{Attempt, Standing, dial_for, part, prepare};
 use super::greet::{Early, Lobby};
-use super::run::{Course, Leave, Surroundings};
-use crate::backend::{BackLeg, Backend, BackendError, Deadlines, WholeReply, dial};
-use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Who, Why};
+use super::run::{Course, Leave};
+use crate::backend::{BackLeg, Backend, BackendError, WholeReply};
+use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{Cleared, Protection, Refusal, Seat, Traveller, clear};
+use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, clear};
 use crate::tls::WhyClosed;
 
 /// Wrong passwords in one session, after which it ends (RFC 2577 §5).
@@ -22,15 +23,6 @@ pub(super) struct LoggedIn {
     pub(super) back: BackLeg,
     pub(super) user: Vec<u8>,
     pub(super) seat: Seat,
-}
-
-/// A login that has begun with USER.
-struct Attempt {
-    user: Vec<u8>,
-    /// `None`: no route. It goes on like any other and fails like a wrong password.
-    back: Option<Box<BackLeg>>,
-    /// The backend has rejected this user; the connection is kept for another try.
-    over: bool,
 }
 
 /// What a login command comes to.
@@ -157,17 +149,22 @@ impl Lobby {
         }
         let user = command.argument().to_vec();
         let backend = self.route(&user);
-        let kept = attempt.take().and_then(|attempt| attempt.back);
+        let before = attempt.take();
+        let answer = if before.is_some() { LoginAnswer::Asked } else { LoginAnswer::Dialled };
+        let kept = before.and_then(|attempt| attempt.back);
         let Some(backend) = backend else {
-            *attempt = Some(Attempt { user, back: None, over: false });
+            *attempt = Some(Attempt::new(user, None));
+            self.imitate(answer).await?;
             self.answer(&password_required());
             return Ok(Step::On);
         };
+        let began = Instant::now();
         let reusable = kept.filter(|back| Arc::ptr_eq(back.backend(), &backend));
+        let answer = if reusable.is_some() { LoginAnswer::Asked } else { LoginAnswer::Dialled };
         let mut back = match reusable {
             Some(back) => back,
             None => {
-                *attempt = Some(Attempt { user: user.clone(), back: None, over: false });
+                *attempt = Some(Attempt::new(user.clone(), None));
                 let (who, surroundings) = (Arc::clone(&self.context.who), Arc::clone(&self.context.surroundings));
                 Box::new(self.unless_gone(dial_for(who, surroundings, &backend)).await?)
             }
@@ -175,8 +172,18 @@ impl Lobby {
         let deadline = self.context.settings().timeouts.backend_reply;
         // The verb is USER, and the client's bytes have passed the line's checks.
         let reply = self.unless_gone(back.exchange(&Cleared::own(Verb::User, user.clone()), deadline)).await;
-        *attempt = Some(Attempt { user, back: Some(back), over: false });
-        self.judge(reply?, attempt, rejected)
+        *attempt = Some(Attempt::new(user, Some(back)));
+        let reply = reply?;
+        self.context.surroundings.pace.note(answer, began.elapsed());
+        if reply.code.is_negative() && self.tells_apart() {
+            // The words are for the log's reader; the client hears no more than anybody else.
+            if let Some(attempt) = attempt {
+                attempt.standing = Standing::Lost;
+            }
+            self.answer(&password_required());
+            return Ok(Step::On);
+        }
+        self.judge(reply, attempt, rejected)
     }
 
     /// PASS and ACCT.
@@ -187,14 +194,17 @@ impl Lobby {
         rejected: &mut u32,
     ) -> Result<Step, Stop> {
         let verb = command.verb();
-        let Some(current) = attempt.as_mut().filter(|attempt| !attempt.over) else {
+        let Some(current) = attempt.as_mut().filter(|attempt| attempt.standing != Standing::Over) else {
             self.refuse(verb, Refusal::UserFirst);
             return Ok(Step::On);
         };
-        let Some(back) = &mut current.back else {
-            current.over = true;
-            let user = current.user.clone();
-            self.report_login(&user, None, LoginResult::NoRoute);
+        let lost = current.standing == Standing::Lost;
+        let Some(back) = current.back.as_mut().filter(|_| !lost) else {
+            current.standing = Standing::Over;
+            let (user, backend) = (current.user.clone(), current.back.as_ref().map(|back| back.backend_name()));
+            self.imitate(LoginAnswer::Rejected).await?;
+            let result = if lost { LoginResult::Rejected } else { LoginResult::NoRoute };
+            self.report_login(&user, backend.as_deref(), result);
             return self.reject(rejected, None);
         };
         let Ok(cleared) = clear(command) else {
@@ -202,13 +212,17 @@ impl Lobby {
             return Ok(Step::On);
         };
         let deadline = self.context.settings().timeouts.backend_reply;
+        let began = Instant::now();
         let reply = self.unless_gone(back.exchange(&cleared, deadline)).await?;
+        if reply.code.is_negative() {
+            self.context.surroundings.pace.note(LoginAnswer::Rejected, began.elapsed());
+        }
         self.judge(reply, attempt, rejected)
     }
 
     /// What the backend's reply to USER, PASS or ACCT means.
     fn judge(&mut self, reply: WholeReply, attempt: &mut Option<Attempt>, rejected: &mut u32) -> Result<Step, Stop> {
-        let told_apart = self.context.settings().routes.tell_users_apart();
+        let told_apart = self.tells_apart();
         let code = reply.code.number();
         if code == 421 {
             return Err(Stop::Backend(BackendError::new(BackendFailure::SaidGoodbye, "answered the login with 421")));
@@ -226,8 +240,8 @@ impl Lobby {
             return Ok(Step::On);
         }
         if let Some(attempt) = attempt {
-            attempt.over = true;
-            let backend = attempt.back.as_ref().map(|back| Arc::clone(&back.backend().settings().name));
+            attempt.standing = Standing::Over;
+            let backend = attempt.back.as_ref().map(|back| back.backend_name());
             self.report_login(&attempt.user, backend.as_deref(), LoginResult::Rejected);
         }
         let words = (!told_apart).then_some(&reply);
@@ -253,20 +267,19 @@ impl Lobby {
         reply: WholeReply,
     ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
         let Some(Attempt { user, back: Some(mut back), .. }) = attempt.take() else { return Ok(None) };
-        let name = Arc::clone(&back.backend().settings().name);
+        let name = back.backend_name();
         let seat = match self.context.surroundings.admission.seat(&user) {
             Ok(seat) => seat,
             Err(refusal) => {
                 self.report_login(&user, Some(&name), LoginResult::UserLimit);
-                back.send(&Cleared::own_bare(Verb::Quit));
-                back.finish().await;
+                back.part().await;
                 return Err(Stop::Refused(refusal));
             }
         };
         let deadline = self.context.settings().timeouts.backend_reply;
         let utf8 = self.utf8;
         if let Err(stop) = self.unless_gone(prepare(&mut back, utf8, deadline)).await {
-            *attempt = Some(Attempt { user, back: Some(back), over: false });
+            *attempt = Some(Attempt::new(user, Some(back)));
             return Err(stop);
         }
         self.pass(&reply);
@@ -280,6 +293,21 @@ impl Lobby {
             answer = asked => answer.map_err(Stop::Backend),
             why = self.front.gone() => Err(Stop::ClientGone(why)),
         }
+    }
+
+    /// Takes as long as a backend would, where there is none to ask.
+    async fn imitate(&mut self, answer: LoginAnswer) -> Result<(), Stop> {
+        let pause = self.context.surroundings.pace.imitate(answer);
+        self.unless_gone(async {
+            sleep(pause).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Users can have different fates, so no reply may tell which.
+    fn tells_apart(&self) -> bool {
+        self.context.settings().routes.tell_users_apart()
     }
 
     fn route(&self, user: &[u8]) -> Option<Arc<Backend>> {
@@ -320,54 +348,6 @@ impl Lobby {
         let (failure, detail) = (error.failure, error.detail.as_str());
         self.context.observe(&Event::BackendFailed { who, backend: name, failure, detail });
         self.report_login(&attempt.user, Some(name), LoginResult::BackendFailed);
-    }
-}
-
-/// PROT P with a backend under TLS, and the UTF-8 that the client asked for before there was a backend.
-async fn prepare(back: &mut BackLeg, utf8: bool, deadline: Duration) -> Result<(), BackendError> {
-    if back.protection() == Protection::Private {
-        for command in [Cleared::own(Verb::Pbsz, "0"), Cleared::own(Verb::Prot, "P")] {
-            let reply = back.exchange(&command, deadline).await?;
-            if !reply.code.is_completion() {
-                let detail = format!("answered {} with {}", command.command(), reply.code);
-                return Err(BackendError::new(BackendFailure::ProtectionRefused, detail));
-            }
-        }
-    }
-    if utf8 {
-        // Whatever it answers: a server without UTF-8 passes names as bytes, and so does the gateway.
-        back.exchange(&Cleared::own(Verb::Opts, "UTF8 ON"), deadline).await?;
-    }
-    Ok(())
-}
-
-async fn dial_for(
-    who: Arc<Who>,
-    surroundings: Arc<Surroundings>,
-    backend: &Arc<Backend>,
-) -> Result<BackLeg, BackendError> {
-    let timeouts = surroundings.settings.timeouts;
-    let deadlines = Deadlines {
-        connect: timeouts.backend_connect,
-        handshake: timeouts.tls_handshake,
-        reply: timeouts.backend_reply,
-    };
-    let started = std::time::Instant::now();
-    let (back, handshake) = dial(backend, deadlines, surroundings.settings.reply_length).await?;
-    let observer = &surroundings.observer;
-    if let Some(handshake) = handshake {
-        observer.observe(&Event::Handshake { who: &who, handshake, detail: "" });
-    }
-    let name = &backend.settings().name;
-    observer.observe(&Event::BackendConnected { who: &who, backend: name, took: started.elapsed() });
-    Ok(back)
-}
-
-/// The login goes no further; a backend that waits for it hears QUIT, and `close_notify` where TLS is up.
-async fn part(attempt: &mut Option<Attempt>) {
-    if let Some(mut back) = attempt.take().and_then(|attempt| attempt.back) {
-        back.send(&Cleared::own_bare(Verb::Quit));
-        back.finish().await;
     }
 }
 

@@ -5,6 +5,7 @@
 //! value that says by whom, during what and why. Not in this room: sockets that listen (`server`).
 
 mod answers;
+mod attempt;
 pub mod dialogue;
 mod front;
 mod greet;

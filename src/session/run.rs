@@ -17,7 +17,7 @@ use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
 use crate::net::Socket;
-use crate::policy::{Admission, Permit};
+use crate::policy::{Admission, Pace, Permit};
 use crate::tls::{FrontTls, Stream};
 
 /// What all sessions of one configuration share. A session keeps the one it began with, across reloads.
@@ -36,6 +36,8 @@ pub struct Surroundings {
     pub active: Option<SourcePort>,
     /// The places for users.
     pub admission: Arc<Admission>,
+    /// How long logins take.
+    pub pace: Arc<Pace>,
     /// Who hears of everything.
     pub observer: Arc<dyn Observer>,
 }

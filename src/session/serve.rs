@@ -17,7 +17,7 @@ use super::run::{Course, Leave};
 use super::settings::Timeouts;
 use crate::backend::{BackEvent, BackLeg};
 use crate::event::{BackendFailure, By, Direction, Ended, Event, Stage, Transfer, Why};
-use crate::ftp::{Command, Printable, ReplyLine, Verb};
+use crate::ftp::{Command, Printable, ReplyLine};
 use crate::policy::{Mechanism, Seat, TransferKind};
 
 /// After the backend's data has ended, its final reply decides how the client's data connection is closed.
@@ -77,25 +77,28 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 Turn::On => {}
                 Turn::ClearControl => match lobby.unsecure().await {
                     Ok(plain) => lobby = plain,
-                    Err(leave) => return Served::Left(stand.left(leave)),
+                    Err(leave) => {
+                        stand.back.part().await;
+                        return Served::Left(stand.left(leave));
+                    }
                 },
                 Turn::SecureControl(mechanism) => {
-                    stand.drop_back().await;
+                    stand.back.part().await;
                     lobby.deadline = lobby.context.login_deadline();
                     return match lobby.secure(mechanism).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
-                        Err(leave) => Served::Left(leave),
+                        Err(leave) => Served::Left(Leave { user: Some(stand.user), ..leave }),
                     };
                 }
                 Turn::Reinitialise => {
-                    stand.drop_back().await;
+                    stand.back.part().await;
                     return match lobby.reinitialise().await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
-                        Err(leave) => Served::Left(leave),
+                        Err(leave) => Served::Left(Leave { user: Some(stand.user), ..leave }),
                     };
                 }
                 Turn::LoginAgain(command) => {
-                    stand.drop_back().await;
+                    stand.back.part().await;
                     lobby.protection = stand.dialogue.protection();
                     lobby.deadline = lobby.context.login_deadline();
                     return Served::Anew(Box::new(lobby), Some(command));
@@ -271,12 +274,6 @@ impl Stand {
         Turn::On
     }
 
-    /// The client begins anew; the backend hears QUIT.
-    async fn drop_back(&mut self) {
-        self.back.send(&crate::policy::Cleared::own_bare(Verb::Quit));
-        self.back.finish().await;
-    }
-
     fn left(self, leave: Leave) -> Leave {
         Leave { user: Some(self.user), ended: Ended { during: self.stage, ..leave.ended }, ..leave }
     }
@@ -289,7 +286,7 @@ impl Stand {
         for step in steps {
             self.perform(step, &mut lobby);
         }
-        self.drop_back().await;
+        self.back.part().await;
         let ended = Ended { by: By::Gateway, during: self.stage, why };
         Leave { front: Some(lobby.front), tell: true, ended, user: Some(self.user) }
     }

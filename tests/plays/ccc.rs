@@ -126,6 +126,7 @@ async fn a_client_that_goes_on_under_tls_is_left() {
     scene.client.says_and_hears("CCC", "200 ").await;
     scene.client.says("DELE everything").await;
     scene.client.ends().await;
-    scene.stage.is_empty().await;
+    scene.backend.hears("QUIT").await;
     assert_eq!(scene.backend.ends().await, End::Fin);
+    scene.stage.is_empty().await;
 }

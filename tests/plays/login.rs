@@ -132,6 +132,50 @@ async fn no_route_looks_like_a_wrong_password() {
     stage.counts("logins_total{result=\"no_route\"}", 1).await;
 }
 
+/// A backend that says no to USER already.
+#[tokio::test]
+async fn a_no_to_user_looks_like_a_wrong_password() {
+    let stage = Stage::start(Setup::new().line("routes: [{ user: [\"acme-*\"], backend: legacy }]")).await;
+    let mut client = stage.secured_client().await;
+    client.says("USER acme-2").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER acme-2", "530 acme-2 is not known on old.example").await;
+    client.hears("331 Password required.").await;
+    client.says("PASS sesame").await;
+    client.hears("530 Login incorrect").await;
+    client.says("PASS sesame").await;
+    client.refused(503, "user_first").await;
+    stage.counts("logins_total{result=\"rejected\"}", 1).await;
+    // The password of a user that is none is nobody's business.
+    client.says("USER acme-1").await;
+    backend.hears_and_says("USER acme-1", "331 Password").await;
+}
+
+/// What takes time with a backend takes time without one too. Nothing is measured but the order of things.
+#[tokio::test]
+async fn no_route_is_not_told_by_its_haste() {
+    let stage = Stage::start(Setup::new().line("routes: [{ user: [\"acme-*\"], backend: legacy }]")).await;
+    let mut routed = stage.secured_client().await;
+    routed.says("USER acme-1").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER acme-1", "331 Password").await;
+    routed.hears("331 ").await;
+    routed.says("PASS wrong").await;
+    backend.hears("PASS wrong").await;
+    // A backend that takes its time, and much more of it than is looked at below.
+    for _ in 0..5 {
+        routed.talk.hears_nothing().await;
+    }
+    backend.says("530 Wrong").await;
+    routed.hears("530 ").await;
+
+    let mut stranger = stage.secured_client().await;
+    stranger.says_and_hears("USER nobody", "331 ").await;
+    stranger.says("PASS wrong").await;
+    stranger.talk.hears_nothing().await;
+    stranger.hears("530 ").await;
+}
+
 #[tokio::test]
 async fn user_after_login_begins_anew() {
     let stage = Stage::plain().await;
