@@ -138,6 +138,8 @@ pub struct Transfer<'a> {
     pub front: Protection,
     /// The back leg's data connection.
     pub back: Protection,
+    /// The bytes came under TLS and ended without `close_notify`.
+    pub close_notify_missing: bool,
     /// How it ended.
     pub result: TransferResult,
     /// The code of the final reply that the client got.
@@ -269,6 +271,13 @@ pub enum Event<'a> {
         leg: Leg,
         /// Control or data.
         channel: Channel,
+    },
+    /// The gateway asked a backend what it offers, without a client.
+    BackendProbed {
+        /// Its name.
+        backend: &'a str,
+        /// What stood against using it, and for a human the error's text, escaped; `None`: nothing.
+        failed: Option<(BackendFailure, &'a str)>,
     },
     /// A backend was connected to, secured and greeted.
     BackendConnected {

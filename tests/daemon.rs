@@ -133,6 +133,19 @@ fn a_self_signed_certificate_is_made_once_and_its_fingerprint_told() {
     assert_eq!(fingerprint(&run(&path)), first);
 }
 
+/// Whoever pins it must get it, whatever the log is set to.
+#[test]
+fn the_fingerprint_is_printed_however_quiet_the_log_is() {
+    let (_folder, path) = folder();
+    std::fs::write(&path, configuration("error")).unwrap();
+    let command = || gateway(&["run", "--config", path.to_str().unwrap()]);
+    let printed = Process::start(command(), Output::Standard).lines_until("fingerprint sha256:");
+    let fingerprint = printed.last().unwrap().split("sha256:").nth(1).unwrap().to_owned();
+    assert_eq!(fingerprint.len(), 64, "{fingerprint}");
+    std::fs::write(&path, configuration("info")).unwrap();
+    assert!(listens(&run(&path)).1.iter().any(|line| line.contains(&fingerprint)));
+}
+
 #[test]
 fn sighup_reloads_and_a_bad_file_is_refused_whole() {
     let (_folder, path) = folder();

@@ -1,5 +1,6 @@
 //! The process: configuration, signals, exit status.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,14 +41,14 @@ pub fn check(path: &Path) -> ExitCode {
         }
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    println!(
+    print_line(&format!(
         "{}: good. {} listeners, {} backends, passive ports {}-{}.",
         path.display(),
         settings.listeners.len(),
         settings.backends.len(),
         settings.data.ports.start(),
         settings.data.ports.end(),
-    );
+    ));
     ExitCode::SUCCESS
 }
 
@@ -128,9 +129,11 @@ async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, Exi
             for identity in gateway.identities() {
                 let fingerprint = hex(&identity.fingerprint);
                 tracing::info!(certificate = identity.label, %fingerprint, "certificate loaded");
-            }
-            if self_signed {
-                tracing::warn!("the certificate is self-signed: clients cannot verify it. Set tls.certificates");
+                if self_signed {
+                    tracing::warn!("the certificate is self-signed: clients cannot verify it. Set tls.certificates");
+                    // Clients must be told, however quiet the log is.
+                    print_line(&format!("self-signed certificate, SHA-256 fingerprint sha256:{fingerprint}"));
+                }
             }
             for (listener, address) in gateway.listeners() {
                 tracing::info!(listener = &**listener, %address, "listening");
@@ -191,6 +194,13 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
 fn notify(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "systemd could not be told");
+    }
+}
+
+/// Prints a line for whoever started the process. `println!` would panic when nobody reads it.
+fn print_line(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        tracing::debug!(%error, "nobody reads standard output");
     }
 }
 

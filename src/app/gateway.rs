@@ -282,11 +282,11 @@ impl Gateway {
         for backend in surroundings.pool.all() {
             let backend = Arc::clone(backend);
             let reply_length = surroundings.settings.reply_length;
+            let observer = Arc::clone(&surroundings.observer);
             probes.spawn(async move {
-                let name = Arc::clone(&backend.settings().name);
-                if let Err(error) = probe(&backend, deadlines, reply_length).await {
-                    tracing::warn!(backend = &*name, reason = error.failure.label(), detail = %error, "backend cannot be used");
-                }
+                let probed = probe(&backend, deadlines, reply_length).await;
+                let failed = probed.as_ref().err().map(|error| (error.failure, error.detail.as_str()));
+                observer.observe(&Event::BackendProbed { backend: &backend.settings().name, failed });
             });
         }
     }

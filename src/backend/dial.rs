@@ -37,12 +37,14 @@ pub struct BackendError {
     pub detail: String,
     /// The TLS handshake that failed, when it was one.
     pub handshake: Option<Box<HandshakeFailure>>,
+    /// The control connection ended under TLS and without `close_notify`.
+    pub close_notify_missing: bool,
 }
 
 impl BackendError {
     /// A failure with words of its own.
     pub fn new(failure: BackendFailure, detail: impl Into<String>) -> Self {
-        Self { failure, detail: detail.into(), handshake: None }
+        Self { failure, detail: detail.into(), handshake: None, close_notify_missing: false }
     }
 
     /// The handshake failed in a way in which it fails with a server that does not know TLS 1.3: some answer with an
@@ -64,7 +66,8 @@ impl BackendError {
 
 impl From<HandshakeFailure> for BackendError {
     fn from(error: HandshakeFailure) -> Self {
-        Self { failure: BackendFailure::TlsFailed, detail: error.detail.clone(), handshake: Some(Box::new(error)) }
+        let failed = Self::new(BackendFailure::TlsFailed, error.detail.clone());
+        Self { handshake: Some(Box::new(error)), ..failed }
     }
 }
 

@@ -189,9 +189,10 @@ impl BackLeg {
 fn closed(why: WhyClosed) -> BackendError {
     match why {
         WhyClosed::Clean => BackendError::new(BackendFailure::Closed, "the control connection was closed"),
-        WhyClosed::Unclean => {
-            BackendError::new(BackendFailure::Closed, "the control connection was closed without close_notify")
-        }
+        WhyClosed::Unclean => BackendError {
+            close_notify_missing: true,
+            ..BackendError::new(BackendFailure::Closed, "the control connection was closed without close_notify")
+        },
         WhyClosed::Broken(error) => {
             let text = error.to_string();
             BackendError::new(BackendFailure::Reset, Printable(text.as_bytes()).to_string())

@@ -345,6 +345,9 @@ impl Lobby {
             let handshake = failure.handshake(Leg::Back, Channel::Control);
             self.context.observe(&Event::Handshake { who, handshake, detail: &failure.detail });
         }
+        if error.close_notify_missing {
+            self.context.observe(&Event::MissingCloseNotify { who, leg: Leg::Back, channel: Channel::Control });
+        }
         let (failure, detail) = (error.failure, error.detail.as_str());
         self.context.observe(&Event::BackendFailed { who, backend: name, failure, detail });
         self.report_login(&attempt.user, Some(name), LoginResult::BackendFailed);

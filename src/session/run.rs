@@ -143,7 +143,9 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
     let Leave { front, tell, ended, user } = chain(tcp, context).await;
     if let Some(mut front) = front {
         if tell {
-            front.answer(&answers::goodbye(ended.why));
+            let goodbye = answers::goodbye(ended.why);
+            front.answer(&goodbye);
+            observer.observe(&Event::Reply { who: &who, class: goodbye.code().class() });
         }
         front.finish().await;
     }

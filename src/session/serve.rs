@@ -16,7 +16,7 @@ use super::pair::{DataPair, Parties};
 use super::run::{Course, Leave};
 use super::settings::Timeouts;
 use crate::backend::{BackEvent, BackLeg};
-use crate::event::{BackendFailure, By, Direction, Ended, Event, Stage, Transfer, Why};
+use crate::event::{BackendFailure, By, Channel, Direction, Ended, Event, Leg, Stage, Transfer, Why};
 use crate::ftp::{Command, Printable, ReplyLine};
 use crate::policy::{Mechanism, Seat, TransferKind};
 
@@ -253,12 +253,13 @@ impl Stand {
                     took: self.transfer_began.elapsed(),
                     front: protection,
                     back: self.back.protection(),
+                    close_notify_missing: self.pair.close_notify_missing(),
                     result,
                     code,
                 };
                 let event = Event::Transferred { who: &lobby.context.who, transfer: &transfer, ran };
                 lobby.context.observe(&event);
-                self.pair.forget_moved();
+                self.pair.forget_transfer();
             }
             Step::Software(name) => {
                 self.pair.parties.software = Some(name.clone());
@@ -300,6 +301,10 @@ impl Stand {
 
     fn report_back_gone(&mut self, lobby: &Lobby, error: &crate::backend::BackendError) {
         self.failure_told = true;
+        if error.close_notify_missing {
+            let (leg, channel) = (Leg::Back, Channel::Control);
+            lobby.context.observe(&Event::MissingCloseNotify { who: &lobby.context.who, leg, channel });
+        }
         self.backend_failed(lobby, error.failure, &error.detail);
     }
 

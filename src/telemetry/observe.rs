@@ -73,6 +73,10 @@ impl Observer for Telemetry {
                 metrics.missing_close_notify(leg, channel);
                 lines::missing_close_notify(who, leg, channel);
             }
+            Event::BackendProbed { backend, failed } => {
+                metrics.backend_probed(backend, failed.map(|(failure, _)| failure));
+                lines::backend_probed(backend, failed);
+            }
             Event::BackendConnected { who, backend, took } => {
                 metrics.backend_connected(backend, took);
                 lines::backend_connected(who, backend, took);
@@ -121,6 +125,7 @@ mod tests {
             took: Duration::from_millis(1500),
             front: Protection::Private,
             back: Protection::Clear,
+            close_notify_missing: false,
             result,
             code: 226,
         }
@@ -283,6 +288,13 @@ mod tests {
         );
         telemetry.observe(&failed(BackendFailure::Refused));
         shows(&telemetry, &[&format!("{up} 0")]);
+        telemetry.observe(&Event::BackendProbed { backend: "legacy", failed: None });
+        shows(&telemetry, &[&format!("{up} 1")]);
+        telemetry.observe(&Event::BackendProbed { backend: "legacy", failed: Some((BackendFailure::Timeout, "late")) });
+        shows(
+            &telemetry,
+            &[&format!("{up} 0"), "ftps_gateway_backend_failures_total{backend=\"legacy\",reason=\"timeout\"} 1"],
+        );
         telemetry.metrics().set_backends(["new"]);
         telemetry.observe(&failed(BackendFailure::Refused));
         hides(&telemetry, up);

@@ -1,4 +1,4 @@
-//! ABOR: 426 and 226 for the client, once, whatever the backend makes of it (PROTOCOL §3).
+//! ABOR: 426 and 226 for the client, once, whatever the backend makes of it (docs/protocol.md).
 
 use crate::stage::{End, Scene, Setup, Transfer};
 

@@ -1,4 +1,4 @@
-//! Backends under TLS: verified, never left for plain, and with data connections that resume (PROTOCOL §1).
+//! Backends under TLS: verified, never left for plain, and with data connections that resume (docs/protocol.md).
 
 use std::sync::Arc;
 
@@ -35,6 +35,14 @@ async fn both_legs_end_with_close_notify() {
     scene.backend.hears("QUIT").await;
     assert_eq!(scene.backend.ends().await, End::CloseNotify);
     assert_eq!(scene.client.ends().await, End::CloseNotify);
+}
+
+#[tokio::test]
+async fn a_backend_that_leaves_without_close_notify_is_counted() {
+    let mut scene = Scene::open(explicit()).await;
+    scene.backend.talk.wire.fin().await.unwrap();
+    scene.client.refused(421, "backend_closed").await;
+    scene.stage.counts("missing_close_notify_total{channel=\"control\",leg=\"back\"}", 1).await;
 }
 
 /// mod_proxy's default is to fall back to plain.

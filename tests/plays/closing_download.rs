@@ -1,4 +1,4 @@
-//! Closing a download: all bytes, the backend's last word, `close_notify`, the reply (PROTOCOL §2).
+//! Closing a download: all bytes, the backend's last word, `close_notify`, the reply (docs/protocol.md).
 
 use std::time::{Duration, Instant};
 

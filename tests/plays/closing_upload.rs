@@ -1,4 +1,4 @@
-//! Closing an upload: the client's `close_notify`, FIN to the backend, its confirmation, the reply (PROTOCOL §2).
+//! Closing an upload: the client's `close_notify`, FIN to the backend, its confirmation, the reply (docs/protocol.md).
 
 use crate::stage::{End, Scene, Setup};
 

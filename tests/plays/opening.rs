@@ -1,4 +1,4 @@
-//! Opening data connections: clients and backends do it in every order there is (PROTOCOL §2).
+//! Opening data connections: clients and backends do it in every order there is (docs/protocol.md).
 
 use tokio::io::AsyncReadExt;
 

@@ -1,4 +1,4 @@
-//! Data connections resume their own control connection's TLS session (PROTOCOL §1).
+//! Data connections resume their own control connection's TLS session (docs/protocol.md).
 
 use std::time::Duration;
 

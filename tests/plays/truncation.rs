@@ -1,6 +1,6 @@
-//! A cut-off is passed on as a cut-off, in both directions; a reset is never an end (PROTOCOL §2).
+//! A cut-off is passed on as a cut-off, in both directions; a reset is never an end (docs/protocol.md).
 
-use crate::stage::{End, Scene, Setup, Transfer};
+use crate::stage::{End, Log, Scene, Setup, Transfer};
 
 /// An upload of which some has arrived.
 async fn half_an_upload(scene: &mut Scene) -> Transfer {
@@ -56,6 +56,10 @@ async fn an_upload_without_close_notify_is_tolerated_and_counted() {
     scene.client.hears("226 Stored").await;
     scene.stage.counts("missing_close_notify_total{channel=\"data\",leg=\"front\"}", 1).await;
     scene.uploads().await;
+    let log = Log::text();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("ftps_gateway: transfer ")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("close_notify=\"missing\"") && !told[1].contains("close_notify"), "{told:?}");
 }
 
 #[tokio::test]

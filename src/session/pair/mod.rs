@@ -57,6 +57,7 @@ pub(super) struct DataPair {
     hint: TicketHint,
     pump: Option<Work<PumpReport>>,
     upload: bool,
+    close_notify_missing: bool,
     moved: Arc<AtomicU64>,
     latecomer: Option<Work<()>>,
     farewells: Vec<Work<()>>,
@@ -97,6 +98,7 @@ impl DataPair {
             hint: TicketHint::default(),
             pump: None,
             upload: false,
+            close_notify_missing: false,
             moved: Arc::default(),
             latecomer: None,
             farewells: Vec::new(),
@@ -113,9 +115,15 @@ impl DataPair {
         self.moved.load(Ordering::Relaxed)
     }
 
+    /// The bytes of the transfer that ran last came under TLS and ended without `close_notify`.
+    pub(super) fn close_notify_missing(&self) -> bool {
+        self.close_notify_missing
+    }
+
     /// The next transfer counts from nothing.
-    pub(super) fn forget_moved(&mut self) {
+    pub(super) fn forget_transfer(&mut self) {
         self.moved = Arc::default();
+        self.close_notify_missing = false;
     }
 
     pub(super) fn reserve(&mut self, mode: DataMode) {
@@ -234,7 +242,7 @@ impl DataPair {
 
     pub(super) fn pump(&mut self, kind: TransferKind) {
         self.upload = kind == TransferKind::Upload;
-        self.moved = Arc::default();
+        self.forget_transfer();
         let front = match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Open(socket) => Stream::Plain(socket),
             Front::Ready(stream) => stream,

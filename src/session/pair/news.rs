@@ -167,7 +167,8 @@ impl DataPair {
     fn pumped(&mut self, report: PumpReport) -> Input {
         let PumpReport { front, back, end } = report;
         let source = if self.upload { &front } else { &back };
-        if end == (PumpEnd::SourceEnded { clean: false }) && source.is_private() {
+        self.close_notify_missing = end == (PumpEnd::SourceEnded { clean: false }) && source.is_private();
+        if self.close_notify_missing {
             let leg = if self.upload { Leg::Front } else { Leg::Back };
             self.parties.observe(&Event::MissingCloseNotify { who: &self.parties.who, leg, channel: Channel::Data });
         }

@@ -149,6 +149,7 @@ pub(in crate::telemetry) fn transferred(who: &Who, transfer: &Transfer<'_>, ran:
         front = transfer.front.label(),
         back = transfer.back.label(),
         code = transfer.code,
+        close_notify = transfer.close_notify_missing.then_some("missing"),
         by = by.label(),
         result = transfer.result.label(),
         "transfer"
@@ -158,6 +159,15 @@ pub(in crate::telemetry) fn transferred(who: &Who, transfer: &Transfer<'_>, ran:
 /// Old servers and clients do this on every connection. The transfer's line says whether it did harm.
 pub(in crate::telemetry) fn missing_close_notify(who: &Who, leg: Leg, channel: Channel) {
     line!(debug, who, leg = leg.label(), channel = channel.label(), "closed without close_notify");
+}
+
+pub(in crate::telemetry) fn backend_probed(backend: &str, failed: Option<(BackendFailure, &str)>) {
+    match failed {
+        None => tracing::debug!(target: TARGET, backend, "backend can be used"),
+        Some((failure, detail)) => {
+            tracing::warn!(target: TARGET, backend, reason = failure.label(), detail, "backend cannot be used");
+        }
+    }
 }
 
 pub(in crate::telemetry) fn backend_connected(who: &Who, backend: &str, took: Duration) {
@@ -229,6 +239,7 @@ mod tests {
             took: Duration::from_millis(1500),
             front: Protection::Private,
             back: Protection::Clear,
+            close_notify_missing: false,
             result,
             code: 226,
         }
@@ -272,6 +283,14 @@ mod tests {
             };
             assert!(text.contains(&shown), "no {shown} in {text}");
         }
+    }
+
+    /// Old clients do it on every upload, so it is told with the upload and not as a failure.
+    #[test]
+    fn an_upload_that_is_believed_without_close_notify_says_so() {
+        let doubtful = Transfer { close_notify_missing: true, ..transfer(b"anna", b"x", TransferResult::Completed) };
+        let line = only(json(LogLevel::Info, || transferred(&who(), &doubtful, true)));
+        assert_eq!((&line["close_notify"], &line["result"]), (&json!("missing"), &json!("completed")));
     }
 
     #[test]

@@ -244,6 +244,14 @@ impl Metrics {
         }
     }
 
+    pub(super) fn backend_probed(&self, name: &str, failed: Option<BackendFailure>) {
+        match failed {
+            Some(failure) => self.backend_failed(name, failure),
+            None if self.backend(name).is_configured() => self.backend_up.with_label_values(&[name]).set(1),
+            None => {}
+        }
+    }
+
     pub(super) fn backend_failed(&self, name: &str, failure: BackendFailure) {
         let backend = self.backend(name);
         backend.failures.at(failure).inc();

@@ -110,7 +110,7 @@ names! {
         "How long transfers took that began to run, from the command to its final reply.";
 
     BACKEND_UP Kind::Gauge, "backend_up" ["backend"]
-        "Whether the backend could be used when it was last dialled: 1 yes, 0 no. Absent until it is dialled.";
+        "Whether the backend could be used when it was last dialled, for a client or at a start or reload: 1 yes, 0 no.";
     BACKEND_CONNECT_DURATION CONNECT, "backend_connect_duration_seconds" ["backend"]
         "How long it took to connect to a backend, secure the connection and read its greeting.";
     BACKEND_FAILURES Kind::Counter, "backend_failures_total" ["backend", "reason"]
