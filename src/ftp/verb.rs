@@ -102,8 +102,8 @@ impl Verb {
             .unwrap_or(Self::Other)
     }
 
-    /// An HTTP method: whoever sends one as the first command is a browser or an attacker using one (PROTOCOL: the
-    /// cross-protocol attack that ALPN `ftp` is to prevent).
+    /// An HTTP method: whoever sends one as the first command is a browser, or an attacker who uses one (the cross-protocol
+    /// attack that ALPN `ftp` is to prevent).
     pub fn is_http(bytes: &[u8]) -> bool {
         const METHODS: [&[u8]; 8] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PRI"];
         METHODS.iter().any(|method| method.eq_ignore_ascii_case(bytes))
