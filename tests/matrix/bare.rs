@@ -30,34 +30,48 @@ impl<'a> Judge<'a> {
         Self { cell, reuse, folder, servers: Vec::new(), tries: 0 }
     }
 
-    /// Says whose fault it is that an item failed.
-    pub(crate) fn judge(&mut self, item: &Item, failure: Failure) -> Done {
-        let mut done = Done::defect(item.name, failure);
-        let same = |bare: &Bare, done: &Done| {
-            bare.failure.as_ref().is_some_and(|other| done.failure.as_ref().is_some_and(|own| own.is_like(other)))
-        };
+    /// Says whose fault it is that an item failed. `before`: what the same client had done until then.
+    pub(crate) fn judge(&mut self, item: &Item, failure: Failure, before: &[&Item]) -> Done {
+        let mut done = Done::defect(item.name, failure.clone());
         let own = self.cell.setup.kind;
         let reference = if own == Kind::Proftpd { Kind::Vsftpd } else { Kind::Proftpd };
-        let first = self.try_at(own, item);
-        let excused = first.as_ref().is_some_and(|bare| same(bare, &done));
-        let tried = first.is_some();
-        done.bare.extend(first);
-        if tried && !excused {
+        let excused = self.fails_at(own, item, &failure, before, &mut done.bare);
+        if excused == Some(false) {
             return done;
         }
-        let second = self.try_at(reference, item);
-        let alike = second.as_ref().is_some_and(|bare| same(bare, &done));
-        done.bare.extend(second);
-        if alike {
-            done.verdict = Verdict::Client;
-        } else if excused {
-            done.verdict = Verdict::Server;
-        }
+        done.verdict = match (excused, self.fails_at(reference, item, &failure, before, &mut done.bare)) {
+            (_, Some(true)) => Verdict::Client,
+            (Some(true), _) => Verdict::Server,
+            (_, _) => Verdict::Defect,
+        };
         done
     }
 
-    /// None: this client cannot talk to this server without a gateway.
-    fn try_at(&mut self, kind: Kind, item: &Item) -> Option<Bare> {
+    /// Whether it fails in the same way there: alone, or if not, after all that the client had done before. None: this
+    /// client cannot talk to this server without a gateway.
+    fn fails_at(
+        &mut self,
+        kind: Kind,
+        item: &Item,
+        failure: &Failure,
+        before: &[&Item],
+        tries: &mut Vec<Bare>,
+    ) -> Option<bool> {
+        let alone = self.try_at(kind, item, &[], failure)?;
+        let same = alone.failure.as_ref().is_some_and(|other| other.is_like(failure));
+        if same || before.is_empty() {
+            tries.push(alone);
+            return Some(same);
+        }
+        let later = self.try_at(kind, item, before, failure)?;
+        let same = later.failure.as_ref().is_some_and(|other| other.is_as(failure));
+        // What went well alone is no evidence when the rest tells it.
+        tries.extend((!same).then_some(alone));
+        tries.push(later);
+        Some(same)
+    }
+
+    fn try_at(&mut self, kind: Kind, item: &Item, before: &[&Item], wanted: &Failure) -> Option<Bare> {
         let (setup, tls) = self.nearest(kind)?;
         let server = match self.servers.iter().position(|server| server.setup == setup) {
             Some(at) => at,
@@ -76,12 +90,15 @@ impl<'a> Judge<'a> {
         self.tries += 1;
         let folder = self.folder.join(format!("try-{}", self.tries));
         let mut place = Place::new(&self.cell.driver, target, backend, None, folder);
-        let failure = (item.work)(&mut place).err();
+        // It may come earlier or later than with the gateway in between.
+        let earlier = before.iter().filter_map(|item| (item.work)(&mut place).err()).find(|other| other.is_as(wanted));
+        let failure = earlier.or_else(|| (item.work)(&mut place).err());
         if let Some(failure) = &failure {
             eprintln!("--- {} at {} without the gateway: {failure}\n{}", item.name, label(setup), place.log());
         }
-        let more = if setup.reuse { ", session reuse required" } else { "" };
-        Some(Bare { server: format!("{}{more}", label(setup)), failure })
+        let reuse = if setup.reuse { ", session reuse required" } else { "" };
+        let after = if before.is_empty() { "" } else { ", after the same work as before" };
+        Some(Bare { server: format!("{}{reuse}{after}", label(setup)), failure })
     }
 
     /// The server with the client's own TLS, or else with what both have.

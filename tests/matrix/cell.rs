@@ -69,6 +69,7 @@ fn all(cell: &Cell, wishes: Wishes) -> Vec<Done> {
 fn work(cell: &Cell, place: &mut Place<'_>, judge: &mut Judge<'_>) -> Vec<Done> {
     let began = Instant::now();
     let mut all = Vec::new();
+    let mut before = Vec::new();
     for item in ITEMS.iter().filter(|item| item.least <= cell.much) {
         if !item.needs.iter().all(|word| cell.can.has(word)) {
             all.push(Done::plainly(item.name, Verdict::Cannot));
@@ -83,14 +84,20 @@ fn work(cell: &Cell, place: &mut Place<'_>, judge: &mut Judge<'_>) -> Vec<Done> 
         let worked = (item.work)(place);
         eprintln!("{}: {:?}, {worked:?}", item.name, start.elapsed());
         all.push(match worked {
-            Ok(()) => Done::plainly(item.name, Verdict::Ok),
+            Ok(()) => {
+                before.push(item);
+                Done::plainly(item.name, Verdict::Ok)
+            }
             Err(failure) => {
                 place.forget();
-                let done = judge.judge(item, failure);
+                let done = judge.judge(item, failure, &before);
                 eprintln!("{}: {:?}, {:?}", item.name, done.verdict, done.bare);
                 done
             }
         });
+        if !place.has_client() {
+            before.clear();
+        }
     }
     all
 }

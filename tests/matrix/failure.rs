@@ -44,7 +44,12 @@ impl Failure {
 
     /// Whether both failed at the same command, in the same manner and, where both tell one, with the same reply.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.at == other.at && self.kind == other.kind && code(&self.text) == code(&other.text)
+        self.at == other.at && self.is_as(other)
+    }
+
+    /// The same, at whichever command.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        self.kind == other.kind && code(&self.text) == code(&other.text)
     }
 }
 

@@ -96,6 +96,11 @@ impl<'a> Place<'a> {
         self.client = None;
     }
 
+    /// Whether the next order goes to the client that had the last one.
+    pub(crate) fn has_client(&self) -> bool {
+        self.client.is_some()
+    }
+
     /// The client ends as its driver does when nothing more is to be done.
     pub(crate) fn leave(&mut self) -> Result<(), Failure> {
         self.client.take().map_or(Ok(()), Client::end)
