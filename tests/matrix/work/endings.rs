@@ -8,7 +8,7 @@ use crate::failure::{Failure, Kind};
 use crate::place::{LITTLE, Place};
 
 /// More than all buffers on the way hold, and more than is through before a client is killed.
-const ENDLESS: u64 = 1 << 30;
+const ENDLESS: u64 = 256 << 20;
 
 /// A file that is downloaded after something else went wrong.
 fn goes_on(place: &mut Place<'_>) -> Result<(), Failure> {
