@@ -1,9 +1,14 @@
 //! One cell: its server and gateway are started, its list of work is done, what came of it is written down.
 
-use std::fs::File;
+use std::env;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::backend::Backend;
 use crate::bare::{Judge, open_to_all};
@@ -13,10 +18,10 @@ use crate::failure::Failure;
 use crate::front::{Front, Wishes};
 use crate::outcome::{Done, Outcome, Verdict};
 use crate::place::{Place, tail};
-use crate::work::ITEMS;
+use crate::work::{ITEMS, Item};
 
 /// After this no further item begins. nextest's own limit is a little later, see `.config/nextest.toml`.
-const LIMIT: Duration = Duration::from_secs(9 * 60);
+const LIMIT: Duration = Duration::from_secs(7 * 60);
 
 /// Does the cell. The error is for whoever reads the tests' output.
 pub(crate) fn run(cell: &Cell) -> Result<(), String> {
@@ -43,8 +48,7 @@ fn wishes(cell: &Cell) -> Wishes {
 }
 
 fn all(cell: &Cell, wishes: Wishes) -> Vec<Done> {
-    let folder = tempfile::Builder::new().prefix("matrix").tempdir().unwrap();
-    open_to_all(folder.path());
+    let folder = scratch();
     let log = folder.path().join("gateway.log");
     log_to(&log);
     let backend = cell.setup.start(&folder.path().join("backend"));
@@ -52,24 +56,50 @@ fn all(cell: &Cell, wishes: Wishes) -> Vec<Done> {
     let address = front.address(&format!("{}{}", cell.way.tls, if cell.way.ipv6 { 6 } else { 4 }));
     let target = Target::new(cell.way, address, &front.authority, (&backend.user, &backend.password));
     let mut place = Place::new(&cell.driver, target, &backend, Some(&front), folder.path().join("local"));
-    let mut judge = Judge::new(cell, wishes.resumption == "require", folder.path().join("bare"));
-    let mut done = work(cell, &mut place, &mut judge);
+    let (mut done, open) = work(cell, &mut place);
     done.push(by_itself("nothing left", place.leave().and_then(|()| place.comes_to_rest())));
     done.push(resumption(cell, &front));
-    if done.iter().any(|done| done.verdict == Verdict::Defect) {
-        eprintln!("--- the client's log\n{}\n--- the gateway's log\n{}", place.log(), tail(&log, 12_000));
-    }
-    drop(judge);
     drop(place);
+    let authority = front.authority.clone();
     let ended = catch_unwind(AssertUnwindSafe(|| end(front, backend)));
     done.extend(ended.err().map(|panic| panicked("nothing left", &*panic)));
+    let mut judge = Judge::new(cell, wishes.resumption == "require", authority, folder.path().join("bare"));
+    for Open { at, item, failure, before } in open {
+        done[at] = judge.judge(item, failure, &before);
+        eprintln!("{}: {:?}, {:?}", item.name, done[at].verdict, done[at].bare);
+    }
+    if done.iter().any(|done| done.verdict == Verdict::Defect) {
+        eprintln!("--- the gateway's log\n{}", tail(&log, 12_000));
+    }
     done
 }
 
-fn work(cell: &Cell, place: &mut Place<'_>, judge: &mut Judge<'_>) -> Vec<Done> {
+/// A folder that is gone with the value. A process that was killed could not remove its own, so the next one does.
+fn scratch() -> TempDir {
+    const PREFIX: &str = "ftps-gateway-matrix-";
+    for entry in fs::read_dir(env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", process::id())).tempdir().unwrap();
+    open_to_all(folder.path());
+    folder
+}
+
+/// A failure whose fault is not known yet, and what the same client had done until then.
+struct Open {
+    at: usize,
+    item: &'static Item,
+    failure: Failure,
+    before: Vec<&'static Item>,
+}
+
+fn work(cell: &Cell, place: &mut Place<'_>) -> (Vec<Done>, Vec<Open>) {
     let began = Instant::now();
-    let mut all = Vec::new();
-    let mut before = Vec::new();
+    let (mut all, mut open, mut before) = (Vec::new(), Vec::new(), Vec::new());
     for item in ITEMS.iter().filter(|item| item.least <= cell.much) {
         if !item.needs.iter().all(|word| cell.can.has(word)) {
             all.push(Done::plainly(item.name, Verdict::Cannot));
@@ -83,23 +113,23 @@ fn work(cell: &Cell, place: &mut Place<'_>, judge: &mut Judge<'_>) -> Vec<Done> 
         let start = Instant::now();
         let worked = (item.work)(place);
         eprintln!("{}: {:?}, {worked:?}", item.name, start.elapsed());
-        all.push(match worked {
+        match worked {
             Ok(()) => {
                 before.push(item);
-                Done::plainly(item.name, Verdict::Ok)
+                all.push(Done::plainly(item.name, Verdict::Ok));
             }
             Err(failure) => {
+                eprintln!("--- the client's log\n{}", place.log());
                 place.forget();
-                let done = judge.judge(item, failure, &before);
-                eprintln!("{}: {:?}, {:?}", item.name, done.verdict, done.bare);
-                done
+                open.push(Open { at: all.len(), item, failure: failure.clone(), before: before.clone() });
+                all.push(Done::defect(item.name, failure));
             }
-        });
+        }
         if !place.has_client() {
             before.clear();
         }
     }
-    all
+    (all, open)
 }
 
 /// Clients that say that they resume have done so.
@@ -133,7 +163,7 @@ fn panicked(item: &str, panic: &(dyn std::any::Any + Send)) -> Done {
 }
 
 /// The gateway logs into a file. One process is one cell.
-fn log_to(path: &std::path::Path) {
+fn log_to(path: &Path) {
     let file = Arc::new(File::create(path).unwrap());
     let lines = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::DEBUG);
     let _ = tracing::subscriber::set_global_default(lines.with_writer(file).finish());

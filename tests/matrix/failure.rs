@@ -47,9 +47,10 @@ impl Failure {
         self.at == other.at && self.is_as(other)
     }
 
-    /// The same, at whichever command.
+    /// The same, at whichever command; but who cannot log in has shown nothing about transfers.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        self.kind == other.kind && code(&self.text) == code(&other.text)
+        let told = |failure: &Self| (failure.at == "open", failure.kind, matter(&failure.text));
+        told(self) == told(other) && code(&self.text) == code(&other.text)
     }
 }
 
@@ -66,7 +67,23 @@ fn code(text: &str) -> Option<&str> {
     codes.filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).last()
 }
 
-/// Text without what differs from one run to the next: long numbers, the two last of six in a row, folders in `/tmp`.
+/// What the words are about, where no reply tells it.
+fn matter(text: &str) -> &'static str {
+    let text = text.to_ascii_lowercase();
+    let about = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if about(&["timed out", "timeout", "time-out", "no answer"]) {
+        "time"
+    } else if about(&["reset", "broken pipe", "closed", "eof", "refused"]) {
+        "connection"
+    } else if about(&["ssl", "tls", "certificate", "handshake"]) {
+        "security"
+    } else {
+        "other"
+    }
+}
+
+/// Text without what differs from one run to the next: long numbers, the two last of six in a
+/// row, times, folders in `/tmp`.
 fn steady(text: &str) -> String {
     let mut steady = String::new();
     for word in text.split_inclusive(|letter: char| letter.is_whitespace()) {
@@ -84,6 +101,12 @@ fn steady(text: &str) -> String {
 }
 
 fn numbers(word: &str) -> String {
+    let parts: Vec<_> = word.trim_end().split(['/', ':']).collect();
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if parts.len() == 3 && parts.iter().all(number) {
+        // A day, or a time of day.
+        return format!("N{}", &word[word.trim_end().len()..]);
+    }
     let mut text = String::new();
     let mut rest = word;
     while let Some(at) = rest.find(|letter: char| letter.is_ascii_digit()) {
@@ -104,7 +127,10 @@ pub(crate) fn selftest() {
     let said = |text: &str| Failure::new(&[b"get"], Kind::Said, text.into());
     assert_eq!(said("227 =127,0,0,1,200,3 port 33001").text, "227 =127,0,0,1,N,N port N");
     assert_eq!(said("no /tmp/peersXy/a/b/log: gone").text, "no FOLDER/log: gone");
+    assert_eq!(said("2026/11/22 22:29:19 [::1]: gone").text, "N N [::1]: gone");
     assert!(said("550 No such file").is_like(&said("curl: (78) 550 gone")));
     assert!(!said("550 No such file").is_like(&said("425 No data connection")));
+    assert!(!said("handshake failed").is_like(&said("no such name")));
+    assert!(!said("x").is_as(&Failure { at: "open".into(), ..said("x") }));
     assert!(!said("550 No such file").is_like(&Failure::wrong("get", "550".into())));
 }

@@ -11,7 +11,9 @@ use crate::failure::Failure;
 use crate::front::Front;
 
 /// For one order that moves little.
-pub(crate) const LITTLE: Duration = Duration::from_secs(60);
+const LITTLE: Duration = Duration::from_secs(60);
+/// The same where no answer is no news.
+pub(crate) const IMPATIENT: Duration = Duration::from_secs(20);
 /// For one order that moves much.
 pub(crate) const MUCH: Duration = Duration::from_secs(150);
 /// For the gateway to see that a client has gone.
@@ -26,6 +28,8 @@ pub(crate) struct Place<'a> {
     pub(crate) backend: &'a Backend,
     /// None: the server is bare.
     pub(crate) front: Option<&'a Front>,
+    /// For one order that moves little.
+    pub(crate) patience: Duration,
     /// Local files, and the scratch folders of clients.
     folder: PathBuf,
     client: Option<Client>,
@@ -59,12 +63,12 @@ impl<'a> Place<'a> {
     ) -> Self {
         fs::create_dir(&folder).unwrap();
         let logs = [folder.join("client-1/log"), folder.join("client-1.stderr")];
-        Self { driver, target, backend, front, folder, client: None, logs, numbers: 0 }
+        Self { driver, target, backend, front, patience: LITTLE, folder, client: None, logs, numbers: 0 }
     }
 
     /// Tells the client, which is started and logged in where there is none. After silence there is none any more.
     pub(crate) fn ask(&mut self, order: &[&[u8]]) -> Result<Vec<Vec<u8>>, Failure> {
-        self.ask_within(order, LITTLE)
+        self.ask_within(order, self.patience)
     }
 
     pub(crate) fn ask_within(&mut self, order: &[&[u8]], limit: Duration) -> Result<Vec<Vec<u8>>, Failure> {
@@ -72,7 +76,7 @@ impl<'a> Place<'a> {
             Some(client) => client,
             None => {
                 let mut client = self.another(&self.target.clone());
-                client.ask(&[b"open"], LITTLE)?;
+                client.ask(&[b"open"], self.patience)?;
                 client
             }
         };

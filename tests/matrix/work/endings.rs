@@ -5,10 +5,12 @@ use std::fs;
 use super::files::word;
 use crate::content::{bytes, same, write_zeros};
 use crate::failure::{Failure, Kind};
-use crate::place::{LITTLE, Place};
+use crate::place::Place;
 
-/// More than all buffers on the way hold, and more than is through before a client is killed.
-const ENDLESS: u64 = 256 << 20;
+/// More than is through before a client is killed. On the server it takes no space.
+const ENDLESS: u64 = 1 << 30;
+/// The same for uploads, which some clients read as a whole first.
+const LONG: u64 = 256 << 20;
 
 /// A file that is downloaded after something else went wrong.
 fn goes_on(place: &mut Place<'_>) -> Result<(), Failure> {
@@ -41,7 +43,7 @@ pub(super) fn abort(place: &mut Place<'_>) -> Result<(), Failure> {
 pub(super) fn wrong_password(place: &mut Place<'_>) -> Result<(), Failure> {
     let wrong = place.target.wrong();
     let mut client = place.another(&wrong);
-    match client.ask(&[b"open"], LITTLE) {
+    match client.ask(&[b"open"], place.patience) {
         Err(failure) if failure.kind == Kind::Said => {}
         Err(failure) => return Err(failure),
         Ok(_) => return Err(Failure::wrong("open", "the client says that it is logged in".into())),
@@ -80,13 +82,13 @@ fn broken(place: &Place<'_>) -> u64 {
 pub(super) fn leave_put(place: &mut Place<'_>) -> Result<(), Failure> {
     place.leave()?;
     let sent = place.local("endless");
-    write_zeros(&sent, ENDLESS);
+    write_zeros(&sent, LONG);
     place.ask(&[b"leave_put", word(&sent), b"left"])?;
     place.leave()?;
     place.comes_to_rest()?;
     // Not every server has made it by now.
     let length = place.backend.root.join("left").metadata().map_or(0, |metadata| metadata.len());
-    if length >= ENDLESS {
+    if length >= LONG {
         return Err(Failure::wrong("leave_put", "the server's file looks whole".into()));
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::files::word;
 use crate::content::{MIB, bytes, same};
 use crate::driver::Client;
 use crate::failure::Failure;
-use crate::place::{LITTLE, MUCH, Place};
+use crate::place::{MUCH, Place};
 
 /// Each up and down: fifty transfers.
 const TURNS: usize = 25;
@@ -88,7 +88,7 @@ pub(super) fn two_at_once(place: &mut Place<'_>) -> Result<(), Failure> {
         client.order(&[b"open"])?;
     }
     for client in &mut clients {
-        client.answer(&[b"open"], LITTLE)?;
+        client.answer(&[b"open"], place.patience)?;
     }
     let count = TURNS.to_string();
     for (client, turns) in clients.iter_mut().zip(&turns) {
