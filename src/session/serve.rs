@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::dialogue::{Dialogue, Input, Premises, Step, Timer};
+use super::dialogue::{Dialogue, Input, Pending, Premises, Step, Timer};
 use super::front::FrontEvent;
 use super::greet::Lobby;
 use super::login::LoggedIn;
@@ -68,6 +68,15 @@ struct Stand {
 pub(super) async fn serve(logged_in: LoggedIn) -> Served {
     let (mut lobby, mut stand) = Stand::new(logged_in);
     let mut steps = VecDeque::new();
+    for pending in std::mem::take(&mut lobby.waiting) {
+        let mut next = Vec::new();
+        let input = match pending {
+            Pending::Command(command) => Input::Command(command),
+            Pending::Flawed(refusal) => Input::Flawed(refusal),
+        };
+        stand.dialogue.handle(input, &mut next);
+        steps.extend(next);
+    }
     let mut timer: Option<(Timer, Instant)> = None;
     let mut drain_told = false;
     let mut client_gone = false;
@@ -92,6 +101,8 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 }
                 Turn::Reinitialise => {
                     stand.back.part().await;
+                    lobby.waiting = stand.dialogue.into_waiting();
+                    lobby.deadline = lobby.context.login_deadline();
                     return match lobby.reinitialise().await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
                         Err(leave) => Served::Left(Leave { user: Some(stand.user), ..leave }),
@@ -100,6 +111,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 Turn::LoginAgain(command) => {
                     stand.back.part().await;
                     lobby.protection = stand.dialogue.protection();
+                    lobby.waiting = stand.dialogue.into_waiting();
                     lobby.deadline = lobby.context.login_deadline();
                     return Served::Anew(Box::new(lobby), Some(command));
                 }
@@ -319,7 +331,13 @@ impl Stand {
 
     fn backend_failed(&self, lobby: &Lobby, failure: BackendFailure, detail: &str) {
         let backend = &self.back.backend().settings().name;
-        lobby.context.observe(&Event::BackendFailed { who: &lobby.context.who, backend, failure, detail });
+        lobby.context.observe(&Event::BackendFailed {
+            who: &lobby.context.who,
+            backend,
+            dialled: false,
+            failure,
+            detail,
+        });
     }
 }
 
