@@ -31,8 +31,8 @@ class Ftplib(SessionDriver):
             self.ftp = self.Ftp(context=context, encoding="latin-1", timeout=60)
         self.log(self.ftp.connect(self.host, self.port))
         self.ftp.login(self.username, self.password)
-        if self.tls != "none" and self.private:
-            self.ftp.prot_p()
+        if self.tls != "none":
+            self.ftp.prot_p() if self.private else self.ftp.prot_c()
         self.ftp.set_pasv(not self.active)
 
     def session(self):
@@ -101,7 +101,7 @@ class Ftplib(SessionDriver):
         self.log(self.ftp.abort())
         data.close()
         # abort() reads one reply, and there are two: the transfer's and ABOR's.
-        self.log(self.ftp.voidresp())
+        self.log(self.ftp.getmultiline())
 
     def leave(self, remote):
         data = self.begin("RETR " + text(remote))
