@@ -110,6 +110,12 @@ def quoted(word):
     return re.sub(rb"[%\t\n\r\x7f-\xff]", lambda found: b"%%%02X" % found[0][0], word)
 
 
+def names(lines):
+    """Of what NLST brings: some servers give the folder along, or name it and the one above."""
+    found = [line.rpartition(b"/")[2] for line in lines]
+    return [name for name in found if name not in (b".", b"..")]
+
+
 def package_version(package):
     """Debian's, None when it is not installed."""
     words = ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", package]

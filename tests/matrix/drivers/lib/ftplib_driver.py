@@ -4,7 +4,7 @@ import ftplib
 import os
 import ssl
 
-from lib.driver import SessionDriver, killed, package_version
+from lib.driver import SessionDriver, killed, names, package_version
 
 PIECE = 8192
 
@@ -53,8 +53,8 @@ class Ftplib(SessionDriver):
     end = close
 
     def list(self, folder):
-        names = self.session().nlst(*([text(folder)] if folder else []))
-        return [name.encode("latin-1").rpartition(b"/")[2] for name in names]
+        lines = self.session().nlst(*([text(folder)] if folder else []))
+        return names(line.encode("latin-1") for line in lines)
 
     def get(self, remote, local):
         with open(local, "wb") as file:
