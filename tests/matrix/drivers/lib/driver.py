@@ -56,6 +56,13 @@ class Driver:
 class SessionDriver(Driver):
     """Of a client that does one thing after another in one session."""
 
+    def lost(self, error):
+        """Whether the session cannot go on after this failure."""
+        return False
+
+    def drop(self):
+        """Forgets the session; the next command begins a new one."""
+
     def many(self, count, local, folder, back):
         for n in range(int(count)):
             self.put(local, b"%s/%d" % (folder, n))
@@ -97,13 +104,18 @@ def work(driver):
             words = [b"ok", *(getattr(driver, name.decode())(*words) or ())]
         except Exception as error:
             driver.log(traceback.format_exc())
+            if isinstance(driver, SessionDriver) and driver.lost(error):
+                driver.drop()
             reason = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
             words = [b"failed", reason.encode(errors="surrogateescape")]
         line = b"\t".join(map(quoted, words))
         driver.log(f"< {line.decode()}")
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
-    driver.end()
+    try:
+        driver.end()
+    except Exception:
+        driver.log(traceback.format_exc())
 
 
 def quoted(word):

@@ -23,22 +23,27 @@ class Ftplib(SessionDriver):
     def open(self):
         self.drop()
         if self.tls == "none":
-            self.ftp = ftplib.FTP(encoding="latin-1", timeout=60)
+            ftp = ftplib.FTP(encoding="latin-1", timeout=60)
         else:
             context = ssl.create_default_context(cafile=self.authority)
             wanted = ssl.TLSVersion.TLSv1_2 if self.tls_version == "1.2" else ssl.TLSVersion.TLSv1_3
             context.minimum_version = context.maximum_version = wanted
-            self.ftp = self.Ftp(context=context, encoding="latin-1", timeout=60)
-        self.log(self.ftp.connect(self.host, self.port))
-        self.ftp.login(self.username, self.password)
+            ftp = self.Ftp(context=context, encoding="latin-1", timeout=60)
+        self.log(ftp.connect(self.host, self.port))
+        ftp.login(self.username, self.password)
         if self.tls != "none":
-            self.ftp.prot_p() if self.private else self.ftp.prot_c()
-        self.ftp.set_pasv(not self.active)
+            ftp.prot_p() if self.private else ftp.prot_c()
+        ftp.set_pasv(not self.active)
+        self.ftp = ftp
 
     def session(self):
-        if self.ftp is None or self.ftp.sock is None:
+        if self.ftp is None:
             self.open()
         return self.ftp
+
+    def lost(self, error):
+        refused = isinstance(error, (ftplib.error_perm, ftplib.error_temp))
+        return not refused or str(error).startswith("421")
 
     def drop(self):
         if self.ftp is not None:
