@@ -84,9 +84,11 @@ pub async fn dial(
     deadlines: Deadlines,
     reply_length: usize,
 ) -> Result<(BackLeg, Option<Handshake>), BackendError> {
-    let first = dial_once(backend, deadlines, reply_length, backend.has_old_tls()).await;
+    // What is known may change while it is dialled: another dial finds out at the same time.
+    let old = backend.has_old_tls();
+    let first = dial_once(backend, deadlines, reply_length, old).await;
     match first {
-        Err(error) if !backend.has_old_tls() && error.may_be_old_tls() => {
+        Err(error) if !old && error.may_be_old_tls() => {
             let second = dial_once(backend, deadlines, reply_length, true).await?;
             if second.1.is_some_and(|handshake| handshake.version == TlsVersion::Tls13) {
                 // It knows TLS 1.3 after all: something passing broke the first handshake.
@@ -96,7 +98,7 @@ pub async fn dial(
             Ok(second)
         }
         // It has been upgraded since: from now on as with any other.
-        Ok((mut leg, Some(handshake))) if backend.has_old_tls() && handshake.version == TlsVersion::Tls13 => {
+        Ok((mut leg, Some(handshake))) if old && handshake.version == TlsVersion::Tls13 => {
             backend.note_old_tls(false);
             leg.part().await;
             dial_once(backend, deadlines, reply_length, false).await

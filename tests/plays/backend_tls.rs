@@ -275,6 +275,26 @@ async fn a_backend_without_tls_1_3() {
     }
 }
 
+/// Two dials at the same time, and one finds out while the other is under way.
+#[tokio::test]
+async fn a_backend_without_tls_1_3_is_found_out_twice() {
+    let mut stage = Stage::start(explicit().unprobed()).await;
+    stage.backends[0].tls = Arc::new(stage.identity.server_tls12());
+    let mut probe = stage.backend().accepts().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut session = stage.backend().accepts().await;
+    for dial in [&mut probe, &mut session] {
+        dial.says("220 Ready").await;
+        dial.hears_and_says("AUTH TLS", "234 Go on").await;
+    }
+    probe.fails_to_shake_hands().await;
+    stage.backend().answers_probe(FEATURES).await;
+    session.fails_to_shake_hands().await;
+    stage.backend().welcomes().await.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+}
+
 /// The server is upgraded while the gateway runs.
 #[tokio::test]
 async fn a_backend_that_learns_tls_1_3() {
