@@ -91,17 +91,22 @@ impl Socket {
     /// kernel keeps out of the stream unless it is told otherwise: the DM behind it would stand before ABOR as a byte of
     /// its name.
     pub fn control(tcp: TcpStream) -> Self {
-        if let Err(error) = SockRef::from(&tcp).set_out_of_band_inline(true) {
-            tracing::debug!(%error, "urgent data will be missed");
-        }
-        Self { reading: Reading::Telnet, ..Self::new(tcp) }
+        Self { reading: Reading::Telnet, ..Self::new(tcp) }.urgent_in_line(true)
     }
 
-    /// The same connection about to carry TLS on a control connection.
+    fn urgent_in_line(self, in_line: bool) -> Self {
+        if let Err(error) = SockRef::from(&self.tcp).set_out_of_band_inline(in_line) {
+            tracing::debug!(%error, "urgent data may be missed");
+        }
+        self
+    }
+
+    /// The same connection about to carry TLS on a control connection. TLS knows no urgent data (RFC 4217 §14): a byte
+    /// sent so beside it must not get into its records.
     #[must_use]
     pub fn record_by_record(mut self) -> Self {
         self.reading = Reading::Record(Record::default());
-        self
+        self.urgent_in_line(false)
     }
 
     /// The same connection about to carry TLS on a data connection.
@@ -115,7 +120,7 @@ impl Socket {
     #[must_use]
     pub fn plain_again(mut self) -> Self {
         self.reading = Reading::Telnet;
-        self
+        self.urgent_in_line(true)
     }
 
     /// Whether anything moves on it.
@@ -233,11 +238,10 @@ impl AsyncRead for Socket {
             Reading::Record(record) => {
                 // The limit is a record's, so a safe view of initialised bytes costs little.
                 let allowance = record.allowance().min(buf.remaining());
-                let mut limited = ReadBuf::new(buf.initialize_unfilled_to(allowance));
-                ready!(tcp.as_mut().poll_read(cx, &mut limited))?;
+                let block = buf.initialize_unfilled_to(allowance);
+                let read = ready!(poll_to_the_mark(&tcp, cx, block))?;
                 tell();
-                let read = limited.filled().len();
-                record.advance(limited.filled());
+                record.advance(&block[..read]);
                 if record.is_whole() {
                     acknowledge(&tcp, read);
                 }

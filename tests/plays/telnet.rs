@@ -92,6 +92,16 @@ async fn urgent_data_stands_in_line() {
     scene.goes_on().await;
 }
 
+/// A client that keeps its old habit under TLS.
+#[tokio::test]
+async fn an_urgent_byte_beside_tls_does_no_harm() {
+    let mut scene = Scene::plain().await;
+    let sent = SockRef::from(&*scene.client.talk.wire.tcp_mut()).send_out_of_band(b"\xff").unwrap();
+    assert_eq!(sent, 1);
+    scene.goes_on().await;
+    scene.downloads().await;
+}
+
 #[tokio::test]
 async fn urgent_data_aborts_a_transfer() {
     let mut scene = Scene::unsecured().await;
