@@ -35,8 +35,7 @@ import org.apache.commons.net.ftp.FTPSClient;
  * Words are Latin-1 strings, one letter a byte, as the client gives and takes names of files.
  */
 final class CommonsNet {
-    private static final String WAYS =
-        "explicit implicit none %s pasv epsv port+tls eprt6+tls ipv6 P C verify";
+    private static final String WAYS = "explicit implicit none tls1.2 pasv epsv port+tls eprt6+tls ipv6 P C verify";
     private static final String COMMANDS = "open close list get put append get_rest put_rest rename delete mkdir rmdir"
         + " many put_folder get_folder abort leave leave_put";
     private static final boolean RESUMING = Boolean.getBoolean("resuming");
@@ -58,7 +57,7 @@ final class CommonsNet {
 
     /**
      * The subclass that everybody copies: Java looks for a session under host and port, and there the one of the
-     * control connection is put.
+     * control connection is put. With TLS 1.3 that finds none.
      */
     private static final class Resuming extends FTPSClient {
         Resuming(boolean implicit) {
@@ -348,7 +347,7 @@ final class CommonsNet {
     public static void main(String[] arguments) throws IOException {
         switch (arguments.length == 1 ? arguments[0] : "") {
             case "can":
-                System.out.println(String.format(WAYS, RESUMING ? "tls1.2 tls1.3 resume" : "tls1.2 tls1.3") + " " + COMMANDS);
+                System.out.println(String.join(" ", WAYS, RESUMING ? "resume" : "tls1.3", COMMANDS));
                 break;
             case "run":
                 new CommonsNet().run();
