@@ -242,8 +242,11 @@ final class CommonsNet {
     private static List<String> list(FTPClient ftp, String folder) throws IOException, Refused {
         String[] names = ftp.listNames(folder.isEmpty() ? null : folder);
         must(ftp, names != null);
-        // Some servers put the folder before each name.
-        return Arrays.stream(names).map(name -> name.substring(name.lastIndexOf('/') + 1)).collect(Collectors.toList());
+        // Some servers put the folder before each name, and some name it and the one above it too.
+        return Arrays.stream(names)
+            .map(name -> name.substring(name.lastIndexOf('/') + 1))
+            .filter(name -> !name.equals(".") && !name.equals(".."))
+            .collect(Collectors.toList());
     }
 
     private static void get(FTPClient ftp, String remote, String local, boolean behind) throws IOException, Refused {

@@ -126,8 +126,9 @@ impl Client {
 
     fn list(&mut self, folder: &str) -> Result<Vec<String>, Failure> {
         let names = self.session()?.nlst((!folder.is_empty()).then_some(folder))?;
-        // Some servers put the folder before each name.
-        Ok(names.iter().map(|name| name.rsplit('/').next().unwrap_or(name).to_owned()).collect())
+        // Some servers put the folder before each name, and some name it and the one above it too.
+        let names = names.iter().map(|name| name.rsplit('/').next().unwrap_or(name));
+        Ok(names.filter(|name| ![".", ".."].contains(name)).map(str::to_owned).collect())
     }
 
     fn get(&mut self, remote: &str, to: &str) -> Result<(), Failure> {
