@@ -52,8 +52,13 @@ impl<'a> Gateway<'a> {
         }
         let file = folder.join("gateway.yaml");
         fs::write(&file, text).unwrap();
-        let mut command = space.command(env!("CARGO_BIN_EXE_ftps-gateway"));
-        command.arg("run").arg("--config").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+        // It ends with the test even if that is killed outright.
+        let mut command = space.command("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_ftps-gateway"), "run", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, kept) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&log));

@@ -2,6 +2,7 @@
 //! connections: the gateway's keepalive speaks there, on both legs.
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use crate::actor::{Manner, serve};
@@ -12,6 +13,8 @@ use crate::talk::{Session, trust};
 /// RFC 5382 §5 allows a NAT to forget after 2 h 4 min and no sooner; boxes are known that forget after four or five
 /// minutes. This is well below all of them.
 const LONGEST_SILENCE: u64 = 60;
+/// Between two looks at the routers, and between two bits of data.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The connections of a namespace: local port, peer, and after how many seconds of silence keepalive speaks.
 fn connections(listed: &str) -> Vec<(String, String, Option<u64>)> {
@@ -42,7 +45,7 @@ fn both_control_connections_are_kept_alive_during_a_transfer() {
     serve(&site.vault, "172.16.0.11", Manner::default());
     let gateway = Gateway::start(&site.gateway, site.folder.path(), "servers: [\"10.10.0.1:2121\"]", &advertise());
     let tls = trust(&gateway.authority);
-    let (told, may_end) = std::sync::mpsc::channel::<()>();
+    let (told, may_end) = channel::<()>();
     let client = site.home.thread(move || {
         let mut session = Session::open(format!("{PUBLIC}:21"), &tls, None);
         session.logs_in("bob", "sesame");
@@ -94,31 +97,26 @@ fn a_nat_that_forgets_after_75_seconds_does_not_forget_the_control_connections()
     let silent = site.home.inside(|| TcpStream::connect("198.51.100.1:2222").unwrap());
     let answering = door.accept().unwrap().0;
     assert!(known(2222)[0], "the router does not know the silent connection");
+    let (told, may_end) = channel::<()>();
     let client = site.home.thread(move || {
         let mut session = Session::open(format!("{PUBLIC}:21"), &tls, None);
         session.logs_in("bob", "sesame");
         let mut data = session.begins("STOR it");
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(160) {
+        // A client with little to send.
+        while may_end.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
             data.sends(b"a bit");
-            // A client with little to send.
-            std::thread::sleep(Duration::from_millis(500));
         }
         data.finishes();
         session.hears()
     });
-    // Its last packets may be a moment older than the transfer.
-    while !client.is_finished() {
-        std::thread::sleep(Duration::from_millis(200));
-        if gateway.count("transfers_active", &[]) > 0 {
-            assert_eq!(
-                (known(21)[0], known(21)[1], known(2121)[2]),
-                (true, true, true),
-                "a control connection is forgotten"
-            );
-        }
+    gateway.until("bytes flow", || gateway.count("transfer_bytes_total", &[]) > 0);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(160) {
+        assert_eq!([known(21)[0], known(21)[1], known(2121)[2]], [true; 3], "a control connection is forgotten");
+        std::thread::sleep(PAUSE);
     }
     assert!(!known(2222)[0], "the router still knows the silent connection");
+    drop(told);
     assert!(client.join().unwrap().starts_with("226 "));
     drop((silent, answering, door));
     gateway.is_empty();

@@ -276,6 +276,24 @@ fn active_mode_to_the_routers_address_finds_nobody() {
     gateway.is_empty();
 }
 
+/// Some large NATs give each connection of a client another address. For the gateway a stranger comes to the data port.
+#[test]
+fn a_nat_with_an_address_for_each_connection_lets_no_data_through() {
+    if crate::left_out() {
+        return;
+    }
+    let site = Site::build();
+    site.router.sh("ip address add 198.51.100.6/24 dev wan");
+    site.router.nft(&format!("insert rule ip nat post oifname wan tcp dport {PASSIVE} snat to 198.51.100.6"));
+    let (server, backend) = site.server("vsftpd");
+    let gateway = Gateway::start(&site.gateway, site.scratch(), &backend, &advertise());
+    let place = (&site.home, PUBLIC);
+    Visit::new((Who::Curl, Data::Epsv), place, &gateway, &server, site.scratch()).up("lost", b"content").unwrap_err();
+    assert!(gateway.count("stray_connections_total", &["cause=\"no_reservation\""]) > 0);
+    assert_eq!(gateway.count("transfers_total", &["result=\"completed\""]), 0);
+    gateway.is_empty();
+}
+
 /// Clients of one family, a backend of the other, and NAT on the backend's side alone.
 #[test]
 fn clients_on_ipv6_reach_a_backend_on_ipv4() {
