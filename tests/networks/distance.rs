@@ -10,11 +10,13 @@ use crate::server::Server;
 use crate::street::{BACKEND, GATEWAY, Street, downloads, logged_in, uploads};
 
 /// A second there and back, as `tc netem delay 1s` on one of two interfaces makes it.
-const FAR: Quality = Quality { delay: 0.5, loss: 0.0 };
+const FAR: Quality = Quality { delay: 0.5, loss: 0.0, rate: 0 };
 /// One packet of twenty is lost in each direction.
-const LOSSY: Quality = Quality { delay: 0.01, loss: 0.05 };
+const LOSSY: Quality = Quality { delay: 0.01, loss: 0.05, rate: 0 };
 /// Both.
-const FAR_AND_LOSSY: Quality = Quality { delay: 0.5, loss: 0.05 };
+const FAR_AND_LOSSY: Quality = Quality { delay: 0.5, loss: 0.05, rate: 0 };
+/// A thin line whose router holds a second's worth of packets and drops what comes on top.
+const THIN: Quality = Quality { delay: 0.01, loss: 0.0, rate: 1024 * 1024 };
 const MEBIBYTE: usize = 1024 * 1024;
 
 /// All clients at once, each one upload and one download, beside each other.
@@ -80,6 +82,13 @@ fn clients_behind_a_lossy_link() {
 fn a_backend_behind_a_lossy_link() {
     if !crate::left_out() {
         lost_one_of_twenty(all_clients(None, Some(LOSSY), 2 * MEBIBYTE));
+    }
+}
+
+#[test]
+fn clients_behind_a_thin_line() {
+    if !crate::left_out() {
+        all_clients(Some(THIN), None, 2 * MEBIBYTE);
     }
 }
 

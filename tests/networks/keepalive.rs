@@ -69,6 +69,39 @@ fn both_control_connections_are_kept_alive_during_a_transfer() {
     gateway.is_empty();
 }
 
+/// What the keepalive is for: here it comes too late. The client cannot be told any more, but its file is stored, and
+/// nothing of the session is left over.
+#[test]
+fn a_nat_that_has_forgotten_the_control_connection_ends_the_session() {
+    if crate::left_out() {
+        return;
+    }
+    let site = Site::build();
+    site.router.sh("echo 2 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established");
+    let manner = Manner::default();
+    serve(&site.vault, "172.16.0.11", manner.clone());
+    let gateway = Gateway::start(&site.gateway, site.folder.path(), "servers: [\"10.10.0.1:2121\"]", &advertise());
+    let tls = trust(&gateway.authority);
+    let (told, may_end) = channel::<()>();
+    site.home.thread(move || {
+        let mut session = Session::open(format!("{PUBLIC}:21"), &tls, None);
+        session.logs_in("bob", "sesame");
+        let mut data = session.begins("STOR it");
+        while may_end.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+            data.sends(b"a bit");
+        }
+        data.finishes();
+        session.hears()
+    });
+    gateway.until("bytes flow", || gateway.count("transfer_bytes_total", &[]) > 0);
+    let knows = |port: &str| site.router.sh("cat /proc/net/nf_conntrack").contains(port);
+    gateway.until("the router has forgotten", || !knows("dport=21 "));
+    drop(told);
+    gateway.until("the session has ended", || gateway.has_said(&["session ended", "client_reset"]));
+    assert_eq!(gateway.count("transfers_total", &["direction=\"upload\"", "result=\"completed\""]), 1);
+    gateway.is_empty();
+}
+
 /// In real time: every NAT on the way forgets what was silent for 75 seconds, a transfer takes 160, and at its end the
 /// client hears of it. A silent connection without keepalive is forgotten meanwhile.
 #[test]

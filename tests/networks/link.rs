@@ -13,6 +13,8 @@ pub(crate) struct Quality {
     pub(crate) delay: f64,
     /// Share of the packets that are lost, each way.
     pub(crate) loss: f64,
+    /// Bytes that go through in a second, each way; 0: as many as come.
+    pub(crate) rate: u32,
 }
 
 /// A link, gone with the value.
@@ -28,6 +30,7 @@ impl Link {
         let mut command = Command::new(script);
         command.args(["--ends", &near.0.path(), &far.0.path()]);
         command.args(["--delay", &quality.delay.to_string(), "--loss", &quality.loss.to_string()]);
+        command.args(["--rate", &quality.rate.to_string()]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(process.stdout.take().unwrap());
         let mut link = Self { process, said };
