@@ -37,5 +37,6 @@ mod secrets;
 mod stage;
 mod telnet;
 mod timeouts;
+mod trickle;
 mod truncation;
 mod vanish;
