@@ -90,18 +90,18 @@ fn lane_address(lane: usize) -> IpAddr {
 }
 
 /// These sessions, each lane one after the other.
-async fn run(numbers: std::ops::Range<usize>, to: SocketAddr, tls: &tls::ClientTls) {
+async fn run(numbers: std::ops::Range<usize>, to: SocketAddr) {
     let next = Arc::new(AtomicUsize::new(numbers.start));
     let mut lanes = JoinSet::new();
     for lane in 0..LANES {
-        let (next, tls, end) = (Arc::clone(&next), tls.clone(), numbers.end);
+        let (next, end) = (Arc::clone(&next), numbers.end);
         lanes.spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= end {
                     return;
                 }
-                let playing = client::plays(number, lane_address(lane), to, &tls);
+                let playing = client::plays(number, lane_address(lane), to);
                 assert!(tokio::time::timeout(DEADLINE, playing).await.is_ok(), "session {number} does not end");
             }
         });
@@ -144,9 +144,8 @@ async fn sessions_of_mixed_luck_leave_nothing_behind() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let gateway = start(server, folder.path(), &metrics).await;
     let to = gateway.listeners()[0].1;
-    let tls = tls::ClientTls::new().without_resumption();
     // What is made at the first use.
-    run(0..LANES, to, &tls).await;
+    run(0..LANES, to).await;
     sleep(Duration::from_millis(1)).await;
     let mut quiet = Held::now(&gateway);
     // The robots' and the clients' last ends are under way; nothing is below what is held in the end.
@@ -158,10 +157,10 @@ async fn sessions_of_mixed_luck_leave_nothing_behind() {
     }
     assert_eq!((quiet.sessions, quiet.reserved), (0, 0));
 
-    run(LANES..WARM_UP.min(sessions), to, &tls).await;
+    run(LANES..WARM_UP.min(sessions), to).await;
     holds(&gateway, quiet).await;
     let warm = resident();
-    run(WARM_UP.min(sessions)..sessions, to, &tls).await;
+    run(WARM_UP.min(sessions)..sessions, to).await;
     holds(&gateway, quiet).await;
     let grown = resident().saturating_sub(warm);
     println!("{sessions} sessions, {} KiB more than after {WARM_UP}", grown / 1024);
@@ -176,9 +175,9 @@ async fn sessions_of_mixed_luck_leave_nothing_behind() {
     // All places of an address and of a user are free, and no more than there were.
     let mut guests = Vec::new();
     for _ in 0..PLACES {
-        guests.push(client::logs_in(lane_address(0), to, &tls).await.unwrap());
+        guests.push(client::logs_in(lane_address(0), to).await.unwrap());
     }
-    assert!(client::logs_in(lane_address(0), to, &tls).await.is_none());
+    assert!(client::logs_in(lane_address(0), to).await.is_none());
     drop(guests);
     holds(&gateway, quiet).await;
     robot.abort();

@@ -87,26 +87,27 @@ struct Client {
 }
 
 /// Plays session `number` to wherever its luck, the backend's or a deadline ends it.
-pub(crate) async fn plays(number: usize, from: IpAddr, to: SocketAddr, tls: &ClientTls) {
+pub(crate) async fn plays(number: usize, from: IpAddr, to: SocketAddr) {
+    let tls = ClientTls::new();
     let struck = POINTS[number % POINTS.len()];
     let how = HOWS[number / POINTS.len() % HOWS.len()];
     let Some(control) = connects(from, to).await else { return };
     let upload = number / POINTS.len() / HOWS.len() % 2 == 1;
     let mut client = Client { control, data: None, heard: Vec::new(), upload };
-    if client.goes_on_until(struck, from, tls).await.is_some() {
+    if client.goes_on_until(struck, from, &tls).await.is_some() {
         client.ends(how).await;
     }
 }
 
 /// A client that has logged in; none when it is not let in.
-pub(crate) async fn logs_in(from: IpAddr, to: SocketAddr, tls: &ClientTls) -> Option<Wire> {
+pub(crate) async fn logs_in(from: IpAddr, to: SocketAddr) -> Option<Wire> {
     loop {
         let mut client = Client { control: connects(from, to).await?, data: None, heard: Vec::new(), upload: false };
         if client.reply().await != Some(220) {
             return None;
         }
         // The backend may be one of the unlucky; then once more.
-        if client.logs_in(from, tls).await == Some(230) {
+        if client.logs_in(from, &ClientTls::new()).await == Some(230) {
             return Some(client.control);
         }
     }
