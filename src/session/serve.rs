@@ -80,6 +80,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
     let mut timer: Option<(Timer, Instant)> = None;
     let mut drain_told = false;
     let mut client_gone = false;
+    let mut back_gone = false;
     loop {
         while let Some(step) = steps.pop_front() {
             match stand.perform(step, &mut lobby) {
@@ -149,13 +150,14 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                         Input::ClientGone(lobby.context.client_closed(&why))
                     }
                 },
-                event = stand.back.turn(wants_replies) => match event {
+                event = stand.back.turn(wants_replies), if !back_gone => match event {
                     Ok(BackEvent::Drained) => continue,
                     Ok(BackEvent::Line(line)) => {
                         stand.hear(&line);
                         Input::Reply(line)
                     }
                     Err(error) => {
+                        back_gone = true;
                         stand.report_back_gone(&lobby, &error);
                         Input::BackGone(error.failure)
                     }

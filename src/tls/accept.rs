@@ -152,6 +152,7 @@ impl SessionTls {
             }
             (HandshakeKind::Full | HandshakeKind::None, Offer::None) => Resumption::NoneOffered,
             (HandshakeKind::Full | HandshakeKind::None, Offer::Foreign) => Resumption::OtherSession,
+            (HandshakeKind::Full | HandshakeKind::None, Offer::Expired) => Resumption::Expired,
             (HandshakeKind::Full | HandshakeKind::None, Offer::Own) if sni != self.control_name => {
                 Resumption::NameDiffers
             }
@@ -205,3 +206,6 @@ pub(super) fn kind(kind: Option<rustls::HandshakeKind>) -> HandshakeKind {
         None => HandshakeKind::None,
     }
 }
+
+#[cfg(test)]
+mod tests;

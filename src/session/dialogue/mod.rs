@@ -47,6 +47,8 @@ pub struct Dialogue {
     open: Option<Code>,
     draining: bool,
     client_gone: Option<Reason>,
+    /// The backend has gone behind its final reply to a transfer whose bytes are still on their way.
+    back_gone: Option<BackendFailure>,
 }
 
 /// A line of the client that waits its turn.
@@ -113,6 +115,7 @@ impl Dialogue {
             open: None,
             draining: false,
             client_gone: None,
+            back_gone: None,
         }
     }
 
@@ -227,6 +230,10 @@ impl Dialogue {
         while let Phase::Idle = self.phase {
             if let Some(reason) = self.client_gone {
                 self.end(By::Client, Why::Reason(reason), steps);
+                return;
+            }
+            if let Some(failure) = self.back_gone {
+                self.back_is_gone(failure, steps);
                 return;
             }
             if self.draining {
@@ -376,6 +383,17 @@ impl Dialogue {
     }
 
     fn back_gone(&mut self, failure: BackendFailure, steps: &mut Vec<Step>) {
+        // It has said how the transfer went and need not be there for the rest of it.
+        if let Phase::Transfer(transfer) = &self.phase
+            && transfer.final_code.is_some()
+        {
+            self.back_gone.get_or_insert(failure);
+            return;
+        }
+        self.back_is_gone(failure, steps);
+    }
+
+    fn back_is_gone(&mut self, failure: BackendFailure, steps: &mut Vec<Step>) {
         let why = Why::Backend(failure);
         let result = match failure {
             BackendFailure::Timeout => TransferResult::BackendSilent,

@@ -1,6 +1,7 @@
 //! The dialogue without sockets: scripts, tables, and a random world.
 
 mod ends;
+mod every_end;
 mod random;
 mod scripts;
 
