@@ -27,13 +27,17 @@ pub(crate) enum Security {
 }
 
 /// A server and how it is set up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setup {
     pub(crate) kind: Kind,
     pub(crate) security: Security,
     /// `"1.2"` or `"1.3"`: the newest TLS it speaks.
     pub(crate) newest: &'static str,
     pub ipv6: bool,
+    /// Data connections must resume the control connection's session, where the server can demand it.
+    pub(crate) reuse: bool,
+    /// PROT C is fine.
+    pub(crate) clear: bool,
 }
 
 /// A running server.
@@ -47,13 +51,13 @@ pub(crate) struct Backend {
     pub(crate) root: PathBuf,
     /// The authority that signed its certificate.
     pub(crate) authority: Option<PathBuf>,
-    owner: (u32, u32),
-    log: PathBuf,
+    pub(crate) owner: (u32, u32),
+    pub(crate) log: PathBuf,
     process: Child,
 }
 
 impl Kind {
-    fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Vsftpd => "vsftpd",
             Self::Proftpd => "proftpd",
@@ -69,18 +73,18 @@ impl Kind {
     }
 
     /// Servers that can demand that a data connection resume the control connection's TLS session.
-    fn can_require_reuse(self) -> bool {
+    pub(crate) const fn can_require_reuse(self) -> bool {
         matches!(self, Self::Vsftpd | Self::Proftpd)
     }
 }
 
 impl Setup {
     pub(crate) const fn plain(kind: Kind) -> Self {
-        Self { kind, security: Security::None, newest: "1.3", ipv6: false }
+        Self { kind, security: Security::None, newest: "1.3", ipv6: false, reuse: false, clear: false }
     }
 
     pub(crate) const fn tls(kind: Kind, security: Security, newest: &'static str) -> Self {
-        Self { kind, security, newest, ipv6: false }
+        Self { kind, security, newest, ipv6: false, reuse: kind.can_require_reuse(), clear: false }
     }
 
     #[must_use]
@@ -105,8 +109,8 @@ impl Setup {
         command.args(["--address", if self.ipv6 { "::1" } else { "127.0.0.1" }]);
         if self.security != Security::None {
             command.args(["--tls", if self.security == Security::Explicit { "explicit" } else { "implicit" }]);
-            if self.kind.can_require_reuse() {
-                command.arg("--require-reuse");
+            for (wished, option) in [(self.reuse, "--require-reuse"), (self.clear, "--clear-data")] {
+                command.args(wished.then_some(option));
             }
         }
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -1,0 +1,291 @@
+//! `docs/interop.md`, from what the cells of one run have written. A run that left cells out writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::Cells;
+use crate::cells::{label, setups};
+use crate::failure::Failure;
+use crate::outcome::{Done, Outcome, Verdict};
+use crate::work::{ITEMS, Much};
+
+const DOCUMENT: &str = "docs/interop.md";
+/// Behind the items of work in the tables: what is seen at the end of a cell.
+const BY_ITSELF: [&str; 2] = ["nothing left", "resumption"];
+/// Of a client's or server's own words.
+const WORDS: usize = 300;
+
+const HEAD: &str = "<!-- Written by `./tests/run --matrix` from what that run saw. Never edited by hand. -->
+
+# Real clients, real servers
+
+This file is written by `./tests/run --matrix` from what that very run saw, and never edited by hand.
+
+Every client stands in front of every server with the gateway between them, and comes in by every way it has. Contents are compared
+by SHA-256, and after each cell the gateway must be back to no session, no transfer and no reserved port. What fails is tried again
+with the same client at the bare server, without the gateway:
+
+- **ok**: done, and seen to be done.
+- **–**: the client does not have it.
+- **client**: it fails in the same way at the bare server, and at another one: the client's doing.
+- **server**: it fails in the same way at this bare server and not at another: the server's doing.
+- **DEFECT**: it fails with the gateway and not, or not in the same way, without it.
+
+What is not ok is explained [below](#what-is-not-ok).
+";
+
+/// Writes the document when every cell has its result. Without success when there are defects, too.
+pub(crate) fn write(cells: &[Cells]) -> ExitCode {
+    let (mut outcomes, mut missing) = (Vec::new(), Vec::new());
+    for (driver, cells) in cells {
+        let Ok(cells) = cells else {
+            missing.push(driver.name.clone());
+            continue;
+        };
+        for cell in cells.iter().filter(|cell| cell.much != Much::Fast) {
+            match Outcome::read(&cell.name) {
+                Some(outcome) => outcomes.push(outcome),
+                None => missing.push(cell.name.clone()),
+            }
+        }
+    }
+    if !missing.is_empty() || outcomes.is_empty() {
+        let shown = missing.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+        eprintln!("{DOCUMENT} is left as it is: {} cells have no result: {shown}", missing.len());
+        return ExitCode::FAILURE;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+    std::fs::write(path, document(&outcomes)).unwrap();
+    let defects = outcomes.iter().filter(|outcome| outcome.has_defect()).count();
+    eprintln!("{DOCUMENT} is written: {} cells, {defects} with defects", outcomes.len());
+    if defects == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn document(outcomes: &[Outcome]) -> String {
+    let drivers: BTreeSet<&str> = outcomes.iter().map(|outcome| &*outcome.driver).collect();
+    let drivers: Vec<_> = drivers.into_iter().collect();
+    let mut text = HEAD.to_owned();
+    versions(&mut text, outcomes, &drivers);
+    servers(&mut text, outcomes, &drivers);
+    ways(&mut text, outcomes, &drivers);
+    works(&mut text, outcomes, &drivers);
+    explanations(&mut text, outcomes, &drivers);
+    text
+}
+
+fn table(text: &mut String, heading: &str, columns: &[&str], rows: impl IntoIterator<Item = (String, Vec<String>)>) {
+    writeln!(text, "\n| {heading} | {} |\n|{}", columns.join(" | "), "---|".repeat(columns.len() + 1)).unwrap();
+    for (name, fields) in rows {
+        writeln!(text, "| {name} | {} |", fields.join(" | ")).unwrap();
+    }
+}
+
+fn versions(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
+    let first = |of: &dyn Fn(&Outcome) -> bool| outcomes.iter().find(|outcome| of(outcome)).unwrap();
+    text.push_str("\n## Versions\n");
+    let rows = drivers.iter().map(|driver| {
+        let found = first(&|outcome| outcome.driver == *driver);
+        ((*driver).to_owned(), vec![plain(&found.version)])
+    });
+    table(text, "Client", &["Version"], rows);
+    let kinds: BTreeMap<&str, &str> =
+        outcomes.iter().map(|outcome| (outcome.server.split('-').next().unwrap(), &*outcome.server_version)).collect();
+    table(text, "Server", &["Version"], kinds.into_iter().map(|(kind, version)| (kind.into(), vec![plain(version)])));
+}
+
+/// How much of the work was done, and what became of the rest.
+fn counted<'a>(done: impl Iterator<Item = &'a Done>) -> String {
+    let mut counts = [0; 4];
+    for done in done {
+        match done.verdict {
+            Verdict::Ok => counts[0] += 1,
+            Verdict::Client => counts[1] += 1,
+            Verdict::Server => counts[2] += 1,
+            Verdict::Defect => counts[3] += 1,
+            Verdict::Cannot => {}
+        }
+    }
+    let names = ["ok", "client", "server", "**DEFECT**"];
+    let told = counts.iter().zip(names).filter(|(count, _)| **count > 0);
+    told.map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+}
+
+fn servers(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
+    text.push_str("\n## Client × server\n\nAll work; the client's way differs from server to server. ");
+    text.push_str("Servers under TLS demand that data connections resume, where they can.\n");
+    let columns: Vec<_> = setups().into_iter().map(label).collect();
+    let rows = drivers.iter().map(|driver| {
+        let field = |server: &String| {
+            let name = format!("server::{driver}::{server}");
+            outcomes
+                .iter()
+                .find(|outcome| outcome.cell == name)
+                .map_or("–".into(), |outcome| counted(outcome.done.iter()))
+        };
+        ((*driver).to_owned(), columns.iter().map(field).collect())
+    });
+    table(text, "", &columns.iter().map(String::as_str).collect::<Vec<_>>(), rows);
+}
+
+fn ways(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
+    text.push_str("\n## Client × way\n\n`e` explicit, `i` implicit; `2` TLS 1.2, `3` TLS 1.3. A small 6: over IPv6. ");
+    text.push_str("`!` stands behind a way in which something is a client's or a server's fault.\n");
+    let data = ["pasv", "epsv", "epsv6", "port", "eprt", "eprt6"];
+    let columns: Vec<_> = ["P", "C"].iter().flat_map(|prot| data.map(|data| format!("{data}-{prot}"))).collect();
+    let rows = drivers.iter().map(|driver| {
+        let field = |column: &String| {
+            let mut shown = Vec::new();
+            for (tls, version) in [("explicit", "1.2"), ("explicit", "1.3"), ("implicit", "1.2"), ("implicit", "1.3")] {
+                let name = format!("way::{driver}::{tls}-{version}-{column}");
+                let Some(outcome) = outcomes.iter().find(|outcome| outcome.cell == name) else { continue };
+                let faults = outcome.done.iter().any(|done| matches!(done.verdict, Verdict::Client | Verdict::Server));
+                let mark = if outcome.has_defect() {
+                    " **DEFECT**"
+                } else if faults {
+                    "!"
+                } else {
+                    ""
+                };
+                shown.push(format!("{}{}{mark}", &tls[..1], &version[2..]));
+            }
+            if shown.is_empty() { "–".into() } else { shown.join(" ") }
+        };
+        ((*driver).to_owned(), columns.iter().map(field).collect())
+    });
+    let heads: Vec<_> = columns.iter().map(|column| column.to_uppercase().replace('-', " ")).collect();
+    table(text, "", &heads.iter().map(String::as_str).collect::<Vec<_>>(), rows);
+}
+
+fn works(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
+    text.push_str("\n## Work × client\n\nOver all cells of the client. A number says in how many of them.\n");
+    let items = ITEMS.iter().map(|item| item.name).chain(BY_ITSELF);
+    let rows = items.map(|item| {
+        let field = |driver: &&str| {
+            let of_it = outcomes.iter().filter(|outcome| outcome.driver == **driver).flat_map(|outcome| &outcome.done);
+            let done: Vec<_> = of_it.filter(|done| done.item == item).collect();
+            if done.iter().all(|done| done.verdict == Verdict::Cannot) {
+                return "–".to_owned();
+            }
+            if done.iter().all(|done| matches!(done.verdict, Verdict::Ok | Verdict::Cannot)) {
+                return "ok".to_owned();
+            }
+            counted(done.into_iter())
+        };
+        (item.to_owned(), drivers.iter().map(field).collect())
+    });
+    table(text, "", drivers, rows);
+}
+
+/// Failures that tell the same are one entry.
+fn explanations(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
+    text.push_str("\n## What is not ok\n");
+    for driver in drivers {
+        let of_it: Vec<_> = outcomes.iter().filter(|outcome| outcome.driver == *driver).collect();
+        let lacks: BTreeSet<&str> = of_it
+            .iter()
+            .flat_map(|outcome| &outcome.done)
+            .filter(|done| done.verdict == Verdict::Cannot && done.item != "resumption")
+            .map(|done| &*done.item)
+            .collect();
+        let lacks: Vec<_> = lacks.into_iter().collect();
+        let mut entries: BTreeMap<_, (Vec<&str>, &Done)> = BTreeMap::new();
+        for outcome in &of_it {
+            for done in &outcome.done {
+                let Some(failure) = &done.failure else { continue };
+                let key = (rank(&done.item), word(&done.verdict), failure.at.clone(), brief(&failure.text));
+                entries.entry(key).or_insert((Vec::new(), done)).0.push(&outcome.cell);
+            }
+        }
+        if lacks.is_empty() && entries.is_empty() {
+            continue;
+        }
+        writeln!(text, "\n### {driver}\n").unwrap();
+        if !lacks.is_empty() {
+            writeln!(text, "- Cannot: {}.", lacks.join(", ")).unwrap();
+        }
+        for (cells, done) in entries.values() {
+            entry(text, cells, done);
+        }
+    }
+}
+
+fn entry(text: &mut String, cells: &[&str], done: &Done) {
+    let failure = |failure: &Failure| format!("at `{}`: `{}`", failure.at, brief(&failure.text));
+    let own = done.failure.as_ref().map(&failure).unwrap_or_default();
+    let some = cells.iter().take(3).map(|cell| format!("`{cell}`")).collect::<Vec<_>>().join(", ");
+    let more = if cells.len() > 3 { format!(" and {} more", cells.len() - 3) } else { String::new() };
+    writeln!(text, "- **{}**, {}, {own}\n  - in {some}{more}", done.item, word(&done.verdict)).unwrap();
+    for bare in &done.bare {
+        let said = bare.failure.as_ref().map_or("ok".to_owned(), &failure);
+        writeln!(text, "  - without the gateway, {}: {said}", bare.server).unwrap();
+    }
+}
+
+fn rank(item: &str) -> usize {
+    ITEMS.iter().position(|own| own.name == item).unwrap_or(ITEMS.len())
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Cannot => "cannot",
+        Verdict::Client => "the client's fault",
+        Verdict::Server => "the server's fault",
+        Verdict::Defect => "DEFECT",
+    }
+}
+
+/// On one line, within `` ` ``.
+fn brief(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'");
+    let short: String = line.chars().take(WORDS).collect();
+    if short.len() < line.len() { format!("{short} …") } else { short }
+}
+
+/// In a table.
+fn plain(text: &str) -> String {
+    brief(text).replace('|', "/")
+}
+
+/// No failure gets lost on its way into the document.
+pub(crate) fn selftest() {
+    use crate::outcome::Bare;
+
+    let failed = |verdict, text: &str| Done {
+        failure: Some(Failure::wrong("get", text.into())),
+        verdict,
+        bare: vec![Bare { server: "proftpd-explicit".into(), failure: None }],
+        ..Done::plainly("down", Verdict::Ok)
+    };
+    let outcome = |cell: &str, done: Vec<Done>| Outcome {
+        cell: cell.into(),
+        driver: "some".into(),
+        version: "some 1".into(),
+        server: "vsftpd-plain".into(),
+        server_version: "3".into(),
+        way: "explicit-1.3-pasv-P".into(),
+        gateway: String::new(),
+        done,
+    };
+    let cut = failed(Verdict::Client, "5 of `6`\nbytes");
+    let good = outcome("server::some::vsftpd-plain", vec![Done::plainly("up", Verdict::Ok), cut]);
+    let lacking = Done::plainly("append", Verdict::Cannot);
+    let bad = outcome("way::some::explicit-1.3-pasv-P", vec![lacking, failed(Verdict::Defect, "none")]);
+    let text = document(&[good, bad]);
+    for wanted in [
+        "| some | some 1 |",
+        "| some | 1 ok, 1 client | – |",
+        "| some | e3 **DEFECT** | – |",
+        "| down | 1 client, 1 **DEFECT** |",
+        "| append | – |",
+        "- Cannot: append.",
+        "- **down**, the client's fault, at `get`: `5 of '6' bytes`\n  - in `server::some::vsftpd-plain`",
+        "- **down**, DEFECT, at `get`: `none`",
+        "  - without the gateway, proftpd-explicit: ok",
+    ] {
+        assert!(text.contains(wanted), "{wanted}\nis not in\n{text}");
+    }
+    assert!(text.lines().take(5).any(|line| line.contains("written by `./tests/run --matrix`")));
+}
