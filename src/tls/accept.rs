@@ -19,6 +19,8 @@ use crate::event::{Channel, Handshake, HandshakeKind, HandshakeResult, Leg, Resu
 use crate::net::Socket;
 use crate::policy::DataResumption;
 
+/// The suites of TLS 1.3 (RFC 8446 §B.4). A client that speaks it has one of them.
+const TLS13_SUITES: std::ops::RangeInclusive<u16> = 0x1301..=0x1305;
 /// The protocol name of FTP (IANA, ALPN protocol ids).
 const ALPN: &[u8] = b"ftp";
 /// Tickets on the control connection: rustls and Go clients use each ticket once, PHP offers one session for ever.
@@ -171,6 +173,9 @@ impl SessionTls {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let hello = start.client_hello();
         let sni = hello.server_name().map(str::to_ascii_lowercase);
+        if !hello.cipher_suites().iter().any(|suite| TLS13_SUITES.contains(&u16::from(*suite))) {
+            connection.expect_tls12();
+        }
         let mut config = ServerConfig::clone(&self.base);
         config.ticketer = Arc::clone(connection) as Arc<dyn rustls::server::ProducesTickets>;
         config.session_storage = Arc::clone(connection) as Arc<dyn rustls::server::StoresServerSessions>;

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -67,6 +68,7 @@ pub(super) struct ConnectionTickets {
     session: Arc<SessionTickets>,
     number: u32,
     offer: Mutex<Offer>,
+    tls12: AtomicBool,
 }
 
 impl SessionTickets {
@@ -112,7 +114,7 @@ impl SessionTickets {
     }
 
     fn connection(self: &Arc<Self>, number: u32) -> Arc<ConnectionTickets> {
-        Arc::new(ConnectionTickets { session: Arc::clone(self), number, offer: Mutex::new(Offer::None) })
+        Arc::new(ConnectionTickets { session: Arc::clone(self), number, offer: Mutex::new(Offer::None), tls12: AtomicBool::new(false) })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -177,6 +179,11 @@ impl ConnectionTickets {
         self.session.memory().trust(self.number);
     }
 
+    /// The client offers TLS 1.2 at best.
+    pub(super) fn expect_tls12(&self) {
+        self.tls12.store(true, Ordering::Relaxed);
+    }
+
     fn offered(&self) -> MutexGuard<'_, Offer> {
         self.offer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,8 +208,10 @@ impl fmt::Debug for ConnectionTickets {
 }
 
 impl ProducesTickets for ConnectionTickets {
+    /// Over TLS 1.2 a session that is resumed keeps its ticket. To OpenSSL a new one means that the old one is void; it
+    /// throws the session away that PHP and others want to offer again. rustls asks here once it has opened the ticket.
     fn enabled(&self) -> bool {
-        self.session.enabled
+        self.session.enabled && !(self.tls12.load(Ordering::Relaxed) && self.offer() == Offer::Own)
     }
 
     fn lifetime(&self) -> u32 {
@@ -277,6 +286,20 @@ mod tests {
         let data = other.data();
         assert_eq!(data.decrypt(&ticket), None);
         assert_eq!(data.offer(), Offer::Foreign);
+    }
+
+    /// rustls announces a new ticket when this says so, and asks behind `decrypt`.
+    #[test]
+    fn a_tls_1_2_session_that_resumes_gets_no_new_ticket() {
+        let session = session();
+        let ticket = session.control().encrypt(b"secret").unwrap();
+        let (resumes, begins, new) = (session.data(), session.data(), session.data());
+        resumes.expect_tls12();
+        begins.expect_tls12();
+        for data in [&resumes, &new] {
+            assert!(data.decrypt(&ticket).is_some());
+        }
+        assert_eq!([resumes.enabled(), begins.enabled(), new.enabled()], [false, true, true]);
     }
 
     #[test]
