@@ -99,8 +99,8 @@ impl<'a> Visit<'a> {
     }
 
     fn program(&self, name: &str) -> Command {
-        let mut command = self.from.command("timeout");
-        command.args(["--kill-after=5", LIMIT, name]).stdin(Stdio::null());
+        let mut command = self.from.command("setpriv");
+        command.args(["--pdeathsig", "TERM", "timeout", "--kill-after=5", LIMIT, name]).stdin(Stdio::null());
         command
     }
 

@@ -318,8 +318,8 @@ fn a_backend_behind_nat_serves_in_both_modes() {
     if crate::left_out() {
         return;
     }
+    let site = Site::build();
     for (kind, data) in [("vsftpd", "passive"), ("proftpd", "passive"), ("vsftpd", "active"), ("pyftpdlib", "active")] {
-        let site = Site::build();
         let (server, backend) = site.server(kind);
         let backend = format!("{backend}, data: {data}");
         let gateway = Gateway::start(&site.gateway, site.scratch(), &backend, &advertise());

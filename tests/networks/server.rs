@@ -20,11 +20,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one on an address of the namespace.
+    /// Starts one on an address of the namespace, with a folder of its own in `folder`.
     pub(crate) fn start(space: &Space, kind: &str, address: &str, folder: &Path) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/server");
         let mut command = space.command(script.to_str().unwrap());
-        command.args(["--kind", kind, "--address", address, "--dir"]).arg(folder.join("server"));
+        command.args(["--kind", kind, "--address", address, "--dir"]).arg(tempfile::tempdir_in(folder).unwrap().keep());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

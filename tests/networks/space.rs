@@ -77,19 +77,16 @@ impl Space {
 
     /// Gives an interface its addresses and brings it up.
     pub(crate) fn addresses(&self, interface: &str, addresses: &[&str]) {
-        for address in addresses {
-            // Nobody else can have it: it need not be asked for before it is used.
-            let nodad = if address.contains(':') { "nodad" } else { "" };
-            self.sh(&format!("ip address add {address} dev {interface} {nodad}"));
-        }
-        self.sh(&format!("ip link set dev {interface} up"));
+        // Nobody else can have an address of IPv6: it need not be asked for before it is used.
+        let nodad = |address: &str| if address.contains(':') { "nodad" } else { "" };
+        let add = |address: &&str| format!("ip address add {address} dev {interface} {}\n", nodad(address));
+        let script: String = addresses.iter().map(add).collect();
+        self.sh(&format!("{script}ip link set dev {interface} up"));
     }
 
     /// The ways out, like `default via 10.0.0.1`.
     pub(crate) fn routes(&self, routes: &[&str]) {
-        for route in routes {
-            self.sh(&format!("ip route add {route}"));
-        }
+        self.sh(&routes.iter().map(|route| format!("ip route add {route}\n")).collect::<String>());
     }
 
     /// A cable to another one: each end's name and addresses.
