@@ -20,6 +20,10 @@ use tokio::time::timeout;
 const RECORD_HEADER: usize = 5;
 /// The first byte of a TLS record (RFC 8446 §5.1). No FTP command begins with one of them.
 const RECORD_KINDS: std::ops::RangeInclusive<u8> = 20..=24;
+/// The content type that all encrypted records of TLS 1.3 show (RFC 8446 §5.2).
+const APPLICATION_DATA: u8 = 23;
+/// What is held back at most. A ticket has some 200 bytes.
+const HELD: usize = 16 * 1024;
 /// How much a data connection under TLS takes from the kernel at once: sixteen records in one system call, where
 /// rustls alone would ask for less than one.
 const READ_AHEAD: usize = 256 * 1024;
@@ -34,6 +38,7 @@ pub struct Socket {
     /// Counts reads and writes that moved something.
     progress: Progress,
     reading: Reading,
+    writing: Writing,
 }
 
 /// Tells whether anything moves on a connection, while a read or write of a large block is still under way.
@@ -74,6 +79,16 @@ enum Reading {
     Ahead { block: Box<[u8]>, start: usize, end: usize },
 }
 
+#[derive(Debug)]
+enum Writing {
+    /// At once.
+    Through,
+    /// The server's part of a TLS 1.3 handshake goes out, and is looked at for where it ends.
+    Flight { record: Record, private: bool },
+    /// What is written waits for the end.
+    Held(Vec<u8>),
+}
+
 #[derive(Debug, Default)]
 struct Record {
     header: [u8; RECORD_HEADER],
@@ -84,7 +99,7 @@ struct Record {
 impl Socket {
     /// A plain connection.
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, progress: Progress::default(), reading: Reading::Straight }
+        Self { tcp, progress: Progress::default(), reading: Reading::Straight, writing: Writing::Through }
     }
 
     /// A plain control connection. Old clients send `IAC IP IAC` before ABOR as urgent data (RFC 959 §4.1.3), which the
@@ -114,6 +129,18 @@ impl Socket {
     pub fn in_blocks(mut self) -> Self {
         self.reading = Reading::Ahead { block: vec![0; READ_AHEAD].into(), start: 0, end: 0 };
         self
+    }
+
+    /// Holds back what the server says behind a TLS 1.3 handshake, tickets that is, until it ends its side. A client that
+    /// sends and never reads would answer tickets that it has not read with a reset when it closes, and the reset can
+    /// destroy the last of what it has sent. Behind the client's own end they harm nobody.
+    pub fn hold_back_tickets(&mut self) {
+        self.writing = Writing::Flight { record: Record::default(), private: false };
+    }
+
+    /// Forgets what was held back: the connection is cut.
+    pub fn forget_tickets(&mut self) {
+        self.writing = Writing::Through;
     }
 
     /// The same control connection, plain again after TLS has ended on it.
@@ -169,6 +196,18 @@ impl Record {
         self.header_read == 0
     }
 
+    /// Takes note of any number of bytes. Whether a record was among them whose content is encrypted as in TLS 1.3.
+    fn pass(&mut self, mut bytes: &[u8]) -> bool {
+        let mut private = false;
+        while !bytes.is_empty() {
+            private |= self.is_whole() && bytes[0] == APPLICATION_DATA;
+            let (now, rest) = bytes.split_at(self.allowance().min(bytes.len()));
+            self.advance(now);
+            bytes = rest;
+        }
+        private
+    }
+
     /// Takes note of bytes read within the allowance.
     fn advance(&mut self, bytes: &[u8]) {
         if self.header_read < RECORD_HEADER {
@@ -217,9 +256,15 @@ fn poll_to_the_mark(tcp: &TcpStream, cx: &mut Context<'_>, block: &mut [u8]) -> 
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { tcp, progress, reading } = self.get_mut();
+        let Self { tcp, progress, reading, writing } = self.get_mut();
         let mut tcp = Pin::new(tcp);
-        let tell = || progress.note();
+        let mut tell = || {
+            progress.note();
+            // The client answers the server's flight: what is written from now on is behind the handshake.
+            if matches!(writing, Writing::Flight { private: true, .. }) {
+                *writing = Writing::Held(Vec::new());
+            }
+        };
         match reading {
             Reading::Straight => {
                 let before = buf.filled().len();
@@ -265,19 +310,48 @@ impl AsyncRead for Socket {
     }
 }
 
+impl Socket {
+    /// Writes what was held back. From then on everything goes out at once.
+    fn poll_write_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Writing::Held(held) = &mut self.writing {
+            if held.is_empty() {
+                self.writing = Writing::Through;
+                break;
+            }
+            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, held))?;
+            held.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Writing::Held(held) = &mut this.writing {
+            if held.len() + buf.len() <= HELD {
+                held.extend_from_slice(buf);
+                return Poll::Ready(Ok(buf.len()));
+            }
+            ready!(this.poll_write_held(cx))?;
+        }
         let written = ready!(Pin::new(&mut this.tcp).poll_write(cx, buf))?;
         this.progress.note();
+        if let Writing::Flight { record, private } = &mut this.writing {
+            *private |= record.pass(&buf[..written]);
+        }
         Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if !matches!(self.writing, Writing::Through) {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+            return self.as_mut().poll_write(cx, first);
+        }
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs))?;
         this.progress.note();
@@ -293,6 +367,8 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(this.poll_write_held(cx))?;
+        Pin::new(&mut this.tcp).poll_shutdown(cx)
     }
 }

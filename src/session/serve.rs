@@ -34,7 +34,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// How the command stage ended.
 pub(super) enum Served {
     /// With the session.
-    Left(Leave),
+    Left(Box<Leave>),
     /// The client begins anew: AUTH, REIN, or USER.
     Anew(Box<Lobby>, Option<Command>),
 }
@@ -89,7 +89,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     Ok(plain) => lobby = plain,
                     Err(leave) => {
                         stand.back.part().await;
-                        return Served::Left(stand.left(leave));
+                        return Served::Left(Box::new(stand.left(leave)));
                     }
                 },
                 Turn::SecureControl(mechanism) => {
@@ -97,7 +97,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     lobby.deadline = lobby.context.login_deadline();
                     return match lobby.secure(mechanism).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
-                        Err(leave) => Served::Left(Leave { user: Some(stand.user), ..leave }),
+                        Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
                 }
                 Turn::Reinitialise => {
@@ -106,7 +106,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     lobby.deadline = lobby.context.login_deadline();
                     return match lobby.reinitialise().await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
-                        Err(leave) => Served::Left(Leave { user: Some(stand.user), ..leave }),
+                        Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
                 }
                 Turn::LoginAgain(command) => {
@@ -121,7 +121,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     let ended = Ended { by, during: stand.stage, why };
                     stand.back.finish().await;
                     let front = Some(lobby.front);
-                    return Served::Left(Leave { front, tell: false, ended, user: Some(stand.user) });
+                    return Served::Left(Box::new(Leave { front, tell: false, ended, user: Some(stand.user) }));
                 }
             }
         }
@@ -131,7 +131,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
         let wants_replies = lobby.front.has_room();
         let course = *lobby.context.course.borrow();
         if course == Course::Stop {
-            return Served::Left(stand.stopped(lobby).await);
+            return Served::Left(Box::new(stand.stopped(lobby).await));
         }
         let input = if course == Course::Drain && !drain_told {
             drain_told = true;
@@ -248,7 +248,7 @@ impl Stand {
             Step::SecureBack => self.pair.secure_back(),
             Step::OpenFront => self.pair.open_front(),
             Step::SecureFront => self.pair.secure_front(),
-            Step::ClientReads => self.pair.client_reads(),
+            Step::Direct(kind) => self.pair.direct(kind),
             Step::Pump(kind) => self.pair.pump(kind),
             Step::StopPump => self.pair.stop_pump(),
             Step::CloseFront(close) => self.pair.close_front(close),

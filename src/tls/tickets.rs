@@ -114,7 +114,12 @@ impl SessionTickets {
     }
 
     fn connection(self: &Arc<Self>, number: u32) -> Arc<ConnectionTickets> {
-        Arc::new(ConnectionTickets { session: Arc::clone(self), number, offer: Mutex::new(Offer::None), tls12: AtomicBool::new(false) })
+        Arc::new(ConnectionTickets {
+            session: Arc::clone(self),
+            number,
+            offer: Mutex::new(Offer::None),
+            tls12: AtomicBool::new(false),
+        })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -65,14 +65,34 @@ async fn downloads_and_listings_hand_out_two_tickets() {
 }
 
 #[tokio::test]
-async fn uploads_hand_out_no_tickets() {
+async fn uploads_hand_out_a_ticket_behind_the_clients_end_and_not_before() {
     for command in ["STOR file", "APPE file", "STOU"] {
         let mut scene = Scene::plain().await;
         let mut transfer = scene.begins(command).await;
+        transfer.client.sends("content").await;
+        transfer.backend.receives("content").await;
+        transfer.client.stays_open().await;
+        assert_eq!(scene.client.tls.tickets_received(), CONTROL_TICKETS);
         transfer.client.finishes().await;
         assert_eq!(transfer.client.ends().await, End::CloseNotify);
-        assert_eq!(scene.client.tls.tickets_received(), CONTROL_TICKETS);
+        assert_eq!(scene.client.tls.tickets_received(), CONTROL_TICKETS + 1);
     }
+}
+
+/// PHP keeps the newest session alone, and OpenSSL offers each once.
+#[tokio::test]
+async fn uploads_alone_resume_for_ever() {
+    let mut scene = Scene::open(policy("require")).await;
+    for _ in 0..30 {
+        let mut transfer = scene.begins("STOR file").await;
+        transfer.client.finishes().await;
+        // It reads to the end, as PHP does.
+        assert_eq!(transfer.client.ends().await, End::CloseNotify);
+        transfer.backend.receives_all().await;
+        scene.backend.says("226 Stored").await;
+        scene.client.hears("226 ").await;
+    }
+    resumed(&scene.stage, "resumed", 30).await;
 }
 
 /// Nobody knows yet what it will be for.

@@ -122,9 +122,7 @@ impl Dialogue {
             self.forget_restart(steps);
             return;
         }
-        if kind != TransferKind::Upload {
-            steps.push(Step::ClientReads);
-        }
+        steps.push(Step::Direct(kind));
         steps.push(Step::OpenBack(back_mode));
         // A backend that connects itself does so when it has the command.
         let backend_connects = matches!(back_mode, DataMode::Port | DataMode::Eprt);

@@ -90,7 +90,7 @@ impl Scene {
     async fn data(&self) -> (Resumption, Option<Vec<u8>>) {
         let (near, far) = pair().await;
         let hint = TicketHint::default();
-        hint.client_reads();
+        hint.client(true);
         let connector = TlsConnector::from(Arc::new(self.client.clone()));
         let server = async {
             let mut secured = self.session.secure_data(near, &hint).await.unwrap();

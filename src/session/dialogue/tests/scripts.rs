@@ -125,10 +125,12 @@ fn the_handshake_begins_when_the_client_comes_and_not_when_the_backend_speaks() 
 }
 
 #[test]
-fn only_what_the_client_reads_may_carry_tickets() {
-    assert!(Stage::new().arranged().client("RETR a").contains(&Step::ClientReads));
-    assert!(Stage::new().arranged().client("MLSD").contains(&Step::ClientReads));
-    assert!(!Stage::new().arranged().client("STOR a").contains(&Step::ClientReads));
+fn tickets_go_by_who_reads() {
+    for (command, kind) in
+        [("RETR a", TransferKind::Download), ("MLSD", TransferKind::Listing), ("STOR a", TransferKind::Upload)]
+    {
+        assert_eq!(Stage::new().arranged().client(command)[0], Step::Direct(kind), "{command}");
+    }
 }
 
 #[test]
