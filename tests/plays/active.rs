@@ -57,9 +57,12 @@ async fn the_data_connection_leaves_from_the_address_the_client_dialled() {
 /// Some firewalls let active data pass from port 20 alone. Without the right to that port nothing else is tried.
 #[tokio::test]
 async fn the_data_connection_leaves_from_port_20_where_it_is_asked_for() {
-    let denied = std::net::UdpSocket::bind(("127.0.0.1", 20))
+    // An address that no other server on this machine has taken the port of.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address: &'static str = Box::leak(format!("127.20.{high}.{low}").into_boxed_str());
+    let denied = std::net::UdpSocket::bind((address, 20))
         .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    let mut scene = Scene::open(Setup::new().with("active", "source_port: 20")).await;
+    let mut scene = Scene::open(Setup::new().listening_on(&[address]).with("active", "source_port: 20")).await;
     let listener = scene.client.listens().await;
     scene.client.says(port(listener.local_addr().unwrap())).await;
     let door = scene.backend.goes_passive().await;

@@ -214,6 +214,44 @@ async fn audit_takes_clients_that_cannot_resume_and_names_them() {
     assert!(line.contains("INFO") && line.contains("none_offered") && line.contains("bob"), "{line}");
 }
 
+/// Each data connection that `require` would refuse has its line, with the cause, the user, and what the client calls
+/// itself where it does.
+#[tokio::test]
+async fn audit_tells_causes_apart_by_user_and_software() {
+    let mut scene = Scene::open(policy("audit")).await;
+    let mut other = scene.stage.client().await;
+    other.tls = ClientTls::new();
+    other.secures().await;
+    other.says_and_hears("NOOP", "200 ").await;
+    for (tls, cause, software) in [
+        (other.tls.clone(), "other_session", None),
+        (scene.client.tls.clone().nameless(), "name_differs", Some("careless/1.0")),
+        (scene.client.tls.clone().without_resumption(), "none_offered", Some("old/0.9")),
+    ] {
+        if let Some(software) = software {
+            scene.client.says_and_hears(&format!("CLNT {software}"), "200 ").await;
+        }
+        let (address, door) = scene.goes_passive().await;
+        let client = scene.client.opens(address).await;
+        let mut transfer = scene.commands("STOR file", client, &door).await;
+        transfer.client.secures(&tls).await;
+        transfer.client.finishes().await;
+        assert_eq!(transfer.backend.ends().await, End::Fin);
+        scene.backend.says("226 Stored").await;
+        scene.client.hears("226 Stored").await;
+        resumed(&scene.stage, cause, 1).await;
+        let log = crate::stage::Log::text();
+        let told =
+            log.lines().filter(|line| line.contains("INFO") && line.contains(&format!("resumption=\"{cause}\"")));
+        let told: Vec<_> = told.collect();
+        let whole = |line: &str| {
+            line.contains("user=\"bob\"")
+                && software.is_none_or(|software| line.contains(&format!("software=\"{software}\"")))
+        };
+        assert!(told.len() == 1 && whole(told[0]), "{cause}: {told:?}");
+    }
+}
+
 /// An upload over this data connection is refused with 522, in which the client reads why.
 async fn required_and_refused(scene: &mut Scene, tls: ClientTls, cause: &str, words: &str) {
     let (address, door) = scene.goes_passive().await;

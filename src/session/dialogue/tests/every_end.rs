@@ -5,16 +5,12 @@
 use super::*;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Who {
-    Client,
-    Backend,
-}
+#[rustfmt::skip]
+enum Who { Client, Backend }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Leg {
-    Data,
-    Control,
-}
+#[rustfmt::skip]
+enum Leg { Data, Control }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum How {
@@ -335,22 +331,19 @@ impl World<'_> {
             self.input(Input::Expired(timer));
             self.answer(true);
         }
-        let away = |step: &Step| *step == Step::DropData;
-        let front = |step: &Step| match step {
-            Step::CloseFront(Close::Whole) => Some(Closed::Whole),
-            Step::CloseFront(Close::Cut) => Some(Closed::Cut),
-            step => away(step).then_some(Closed::Away),
-        };
-        let back = |step: &Step| match step {
-            Step::CloseBack(Close::Whole) => Some(Closed::Whole),
-            Step::CloseBack(Close::Cut) => Some(Closed::Cut),
-            step => away(step).then_some(Closed::Away),
+        let first = |whole: &Step, cut: &Step| {
+            let closed = |step: &Step| match step {
+                step if step == whole => Some(Closed::Whole),
+                step if step == cut => Some(Closed::Cut),
+                step => (*step == Step::DropData).then_some(Closed::Away),
+            };
+            self.steps.iter().find_map(closed).unwrap()
         };
         Outcome {
             heard: heard(&self.steps).into_iter().filter(|code| *code >= 200).collect(),
             result: result(&self.steps).unwrap(),
-            front: self.steps.iter().find_map(front).unwrap(),
-            back: self.steps.iter().find_map(back).unwrap(),
+            front: first(&Step::CloseFront(Close::Whole), &Step::CloseFront(Close::Cut)),
+            back: first(&Step::CloseBack(Close::Whole), &Step::CloseBack(Close::Cut)),
         }
     }
 }

@@ -373,6 +373,30 @@ fn a_drain_lets_a_transfer_finish_and_then_ends() {
 }
 
 #[test]
+fn a_522_says_why_the_session_was_not_resumed() {
+    let policy = ProtectionPolicy { data_resumption: DataResumption::Require, ..POLICY };
+    let causes = Resumption::ALL.iter().filter(|&&resumption| resumption != Resumption::Resumed);
+    for &cause in causes {
+        let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+        stage.input(Input::Front(FrontNews::Arrived));
+        stage.input(Input::Front(FrontNews::Secured(cause)));
+        let steps = stage.client("RETR a");
+        let Some(Step::Answer(reply)) = steps.last() else { panic!("{steps:?}") };
+        assert_eq!(reply.code().number(), 522);
+        let text = String::from_utf8_lossy(reply.text()).into_owned();
+        assert!(text.contains(cause.text()) && text.contains("[client_not_resumed]"), "{cause}: {text}");
+    }
+    // Audit and prefer take them all.
+    for taking in [DataResumption::Audit, DataResumption::Prefer, DataResumption::Off] {
+        let policy = ProtectionPolicy { data_resumption: taking, ..POLICY };
+        let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+        stage.input(Input::Front(FrontNews::Arrived));
+        stage.input(Input::Front(FrontNews::Secured(Resumption::Expired)));
+        assert!(stage.client("RETR a").contains(&Step::OpenBack(DataMode::Pasv)), "{taking:?}");
+    }
+}
+
+#[test]
 fn resumption_is_required_where_policy_says_so() {
     let policy = ProtectionPolicy { data_resumption: DataResumption::Require, ..POLICY };
     let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
