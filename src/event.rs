@@ -294,6 +294,8 @@ pub enum Event<'a> {
         who: &'a Who,
         /// Its name.
         backend: &'a str,
+        /// It was being dialled, or prepared for the user: nobody gets through to it.
+        dialled: bool,
         /// Why.
         failure: BackendFailure,
         /// For a human: the error's text, escaped.

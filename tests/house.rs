@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use code::{Source, backward_imports, confined, forged_stamps, map, open_stamps, too_long, without_heading};
-use documents::{dead_links, generated, missing_from_index, replaced, tables, yaml_blocks};
+use documents::{dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, yaml_blocks};
 use ftps_gateway::config;
 
 fn project(path: &str) -> PathBuf {
@@ -150,6 +150,13 @@ fn who_breaks_when_is_told_as_the_code_tells_it() {
     assert!(rows.len() > 5);
     let missing = rows.iter().filter(|row| !lifecycle.lines().any(|line| line.strip_prefix('|') == Some(**row)));
     assert_none(missing.map(|row| format!("docs/lifecycle.md lacks |{row}")).collect());
+}
+
+#[test]
+fn every_trap_has_its_remedy_and_its_test() {
+    let document = read("docs/traps.md");
+    assert!(document.lines().filter(|line| line.starts_with("| ")).count() > 40);
+    assert_none(unfounded_traps(&document, &sources()));
 }
 
 #[test]

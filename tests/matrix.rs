@@ -72,7 +72,12 @@ fn selftests() -> Vec<Trial> {
         ("harness::cells", cells::selftest),
         ("harness::report", report::selftest),
     ];
-    let trial = |(name, test): (&str, fn())| Trial::test(name, move || Ok(test()));
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
     tests.into_iter().map(trial).collect()
 }
 

@@ -74,7 +74,7 @@ impl From<HandshakeFailure> for BackendError {
 /// Connects to a backend, secures the connection where the settings say so, and reads the greeting.
 ///
 /// TLS 1.3 is tried first and alone (see [`BackTls::secure_control`]). A backend that does not shake hands that way is
-/// dialled once more with all versions on offer, and remembered. What an attacker can win by breaking the first attempt
+/// dialled once more with all versions on offer, and remembered until it agrees to TLS 1.3 after all. What an attacker can win by breaking the first attempt
 /// is a handshake in which rustls itself guards the version (RFC 8446 §4.1.3).
 ///
 /// # Errors
@@ -84,16 +84,24 @@ pub async fn dial(
     deadlines: Deadlines,
     reply_length: usize,
 ) -> Result<(BackLeg, Option<Handshake>), BackendError> {
-    let first = dial_once(backend, deadlines, reply_length, backend.has_old_tls()).await;
+    // What is known may change while it is dialled: another dial finds out at the same time.
+    let old = backend.has_old_tls();
+    let first = dial_once(backend, deadlines, reply_length, old).await;
     match first {
-        Err(error) if !backend.has_old_tls() && error.may_be_old_tls() => {
+        Err(error) if !old && error.may_be_old_tls() => {
             let second = dial_once(backend, deadlines, reply_length, true).await?;
             if second.1.is_some_and(|handshake| handshake.version == TlsVersion::Tls13) {
                 // It knows TLS 1.3 after all: something passing broke the first handshake.
                 return dial_once(backend, deadlines, reply_length, false).await;
             }
-            backend.note_old_tls();
+            backend.note_old_tls(true);
             Ok(second)
+        }
+        // It has been upgraded since: from now on as with any other.
+        Ok((mut leg, Some(handshake))) if old && handshake.version == TlsVersion::Tls13 => {
+            backend.note_old_tls(false);
+            leg.part().await;
+            dial_once(backend, deadlines, reply_length, false).await
         }
         other => other,
     }

@@ -53,9 +53,9 @@ impl Backend {
         self.old_tls.load(Ordering::Relaxed)
     }
 
-    /// Remembers that it does not speak TLS 1.3.
-    pub(super) fn note_old_tls(&self) {
-        self.old_tls.store(true, Ordering::Relaxed);
+    /// Remembers whether it does not speak TLS 1.3.
+    pub(super) fn note_old_tls(&self, old: bool) {
+        self.old_tls.store(old, Ordering::Relaxed);
     }
 
     /// The feature lines of its last FEAT reply, without the leading blank; `None`: it was never asked.

@@ -33,12 +33,22 @@ pub struct PassivePorts {
 
 /// A passive port cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("passive port {address} cannot be bound: {source}")]
+#[error("passive port {address} cannot be bound: {source}{}", remedy(source))]
 pub struct PortError {
     /// Address and port.
     pub address: SocketAddr,
     /// What the system says.
     pub source: io::Error,
+}
+
+/// What the system does not say: nobody need listen there.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (by another program or an outgoing connection: see net.ipv4.ip_local_reserved_ports in docs/operations.md)"
+        }
+        _ => "",
+    }
 }
 
 #[derive(Debug, Default)]

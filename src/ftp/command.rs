@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::line::Line;
 use super::printable::Printable;
 use super::verb::Verb;
 
@@ -16,7 +15,6 @@ pub struct Command {
     verb: Verb,
     name: Vec<u8>,
     argument: Option<Vec<u8>>,
-    doubled_iac: bool,
 }
 
 /// Why a line is no command.
@@ -33,12 +31,12 @@ pub enum CommandFlaw {
 impl Command {
     /// A command of the gateway's own making. `argument` must not hold line ends; those the gateway makes never do.
     pub fn new(verb: Verb, argument: impl Into<Vec<u8>>) -> Self {
-        Self { verb, name: verb.label().into(), argument: Some(argument.into()), doubled_iac: false }
+        Self { verb, name: verb.label().into(), argument: Some(argument.into()) }
     }
 
     /// A command of the gateway's own making, without an argument.
     pub fn bare(verb: Verb) -> Self {
-        Self { verb, name: verb.label().into(), argument: None, doubled_iac: false }
+        Self { verb, name: verb.label().into(), argument: None }
     }
 
     /// Reads a command from a line. One space ends the verb; everything behind it, further blanks included, is the
@@ -46,20 +44,19 @@ impl Command {
     ///
     /// # Errors
     /// When the line holds no verb.
-    pub fn parse(line: Line) -> Result<Self, CommandFlaw> {
-        let Line { bytes, doubled_iac } = line;
-        if bytes.is_empty() {
+    pub fn parse(line: &[u8]) -> Result<Self, CommandFlaw> {
+        if line.is_empty() {
             return Err(CommandFlaw::Empty);
         }
-        let (name, argument) = match bytes.iter().position(|&byte| byte == b' ') {
-            Some(space) => (&bytes[..space], Some(bytes[space + 1..].to_vec())),
-            None => (&bytes[..], None),
+        let (name, argument) = match line.iter().position(|&byte| byte == b' ') {
+            Some(space) => (&line[..space], Some(line[space + 1..].to_vec())),
+            None => (line, None),
         };
         let is_verb = (1..=LONGEST_VERB).contains(&name.len()) && name.iter().all(u8::is_ascii_alphanumeric);
         if !is_verb {
             return Err(CommandFlaw::Verb);
         }
-        Ok(Self { verb: Verb::parse(name), name: name.to_vec(), argument, doubled_iac })
+        Ok(Self { verb: Verb::parse(name), name: name.to_vec(), argument })
     }
 
     /// The verb.
@@ -77,24 +74,18 @@ impl Command {
         self.argument.as_deref().unwrap_or_default()
     }
 
-    /// Whether there is something behind the verb.
+    /// Whether there is something behind the verb. Blanks are nothing: servers skip them.
     pub fn has_argument(&self) -> bool {
-        self.argument.as_ref().is_some_and(|argument| !argument.is_empty())
+        self.argument.as_ref().is_some_and(|argument| !argument.trim_ascii().is_empty())
     }
 
-    /// The line for the wire, with CRLF. A 0xFF that came doubled goes out doubled (RFC 1123 §4.1.2.12); one that came
-    /// alone stays alone, so that client and backend see each other as if there were no gateway.
+    /// The line for the wire, with CRLF.
     pub fn to_wire(&self) -> Vec<u8> {
         let mut wire = Vec::with_capacity(self.name.len() + self.argument().len() + 3);
         wire.extend_from_slice(&self.name);
         if let Some(argument) = &self.argument {
             wire.push(b' ');
-            for &byte in argument {
-                wire.push(byte);
-                if byte == 0xFF && self.doubled_iac {
-                    wire.push(0xFF);
-                }
-            }
+            wire.extend_from_slice(argument);
         }
         wire.extend_from_slice(b"\r\n");
         wire
@@ -152,7 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(bytes: &[u8]) -> Result<Command, CommandFlaw> {
-        Command::parse(Line { bytes: bytes.to_vec(), doubled_iac: false })
+        Command::parse(bytes)
     }
 
     #[test]
@@ -182,19 +173,17 @@ mod tests {
         fn parse_after_write_is_identity(
             name in "[A-Za-z]{1,8}",
             argument in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60)),
-            doubled_iac in any::<bool>(),
         ) {
-            // What a line can hold; and a lone 0xFF before a Telnet command byte is a Telnet sequence, not text.
-            let keep = |byte: &u8| !matches!(byte, 0 | b'\r' | b'\n') && (doubled_iac || *byte != 0xFF);
+            // What a line can hold.
+            let keep = |byte: &u8| !matches!(byte, 0 | b'\r' | b'\n');
             let argument: Option<Vec<u8>> = argument.map(|bytes| bytes.into_iter().filter(keep).collect());
-            let doubled_iac = doubled_iac && argument.as_ref().is_some_and(|bytes| bytes.contains(&0xFF));
             let command = Command {
-                verb: Verb::parse(name.as_bytes()), name: name.into_bytes(), argument, doubled_iac,
+                verb: Verb::parse(name.as_bytes()), name: name.into_bytes(), argument,
             };
             let mut cutter = LineCutter::commands(1000);
             cutter.push(&command.to_wire());
             let Some(Cut::Line(line)) = cutter.next_cut() else { panic!("no line") };
-            prop_assert_eq!(Command::parse(line), Ok(command));
+            prop_assert_eq!(Command::parse(&line), Ok(command));
         }
 
         #[test]

@@ -7,15 +7,6 @@ use std::collections::VecDeque;
 
 use super::telnet::{Filtered, TelnetFilter};
 
-/// One line without its line end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// The bytes between two line ends.
-    pub bytes: Vec<u8>,
-    /// A 0xFF of the line came as `IAC IAC`: whoever sends the line on doubles it again.
-    pub doubled_iac: bool,
-}
-
 /// Why a line cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
@@ -30,8 +21,8 @@ pub enum Flaw {
 /// What the cutter found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cut {
-    /// A whole line.
-    Line(Line),
+    /// A whole line: the bytes between two line ends.
+    Line(Vec<u8>),
     /// A line that was thrown away, and why.
     Flawed(Flaw),
 }
@@ -42,7 +33,8 @@ pub struct LineCutter {
     limit: usize,
     telnet: Option<TelnetFilter>,
     partial: Vec<u8>,
-    doubled_iac: bool,
+    /// The verb has ended: what follows is passed on as it is.
+    in_argument: bool,
     pending_cr: bool,
     flaw: Option<Flaw>,
     cuts: VecDeque<Cut>,
@@ -50,7 +42,11 @@ pub struct LineCutter {
 }
 
 impl LineCutter {
-    /// A cutter for command lines: Telnet sequences are taken out, NUL and bare CR are flaws.
+    /// A cutter for command lines: Telnet sequences are taken out before and in the verb, NUL and bare CR are flaws.
+    ///
+    /// In an argument nothing is taken out and nothing undoubled. Names are bytes, and 0xFF is a letter in some of them
+    /// (ÿ in Latin-1): `raw\xff\xfe` without its end is another file. Client and backend see each other there as if there
+    /// were no gateway, also in what they make of `IAC IAC`.
     /// `limit` is the longest line in bytes, without its line end.
     pub fn commands(limit: usize) -> Self {
         Self::new(limit, Some(TelnetFilter::default()))
@@ -66,7 +62,7 @@ impl LineCutter {
             limit,
             telnet,
             partial: Vec::new(),
-            doubled_iac: false,
+            in_argument: false,
             pending_cr: false,
             flaw: None,
             cuts: VecDeque::new(),
@@ -77,17 +73,13 @@ impl LineCutter {
     /// Takes bytes as they came from the peer.
     pub fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            let Some(telnet) = &mut self.telnet else {
-                self.push_text(byte);
-                continue;
+            let filtered = match &mut self.telnet {
+                Some(telnet) if !self.in_argument => telnet.push(byte),
+                Some(_) | None => Filtered::Byte(byte),
             };
-            match telnet.push(byte) {
+            match filtered {
                 Filtered::Nothing => {}
                 Filtered::Byte(byte) => self.push_text(byte),
-                Filtered::DoubledIac => {
-                    self.doubled_iac = true;
-                    self.push_text(0xFF);
-                }
                 Filtered::LoneIac(byte) => {
                     self.push_text(0xFF);
                     self.push_text(byte);
@@ -100,7 +92,7 @@ impl LineCutter {
     pub fn next_cut(&mut self) -> Option<Cut> {
         let cut = self.cuts.pop_front()?;
         if let Cut::Line(line) = &cut {
-            self.waiting_bytes -= line.bytes.len();
+            self.waiting_bytes -= line.len();
         }
         Some(cut)
     }
@@ -163,6 +155,7 @@ impl LineCutter {
             self.spoil(Flaw::TooLong);
             return;
         }
+        self.in_argument |= byte == b' ';
         self.partial.push(byte);
     }
 
@@ -174,13 +167,13 @@ impl LineCutter {
     }
 
     fn end_line(&mut self) {
-        let doubled_iac = std::mem::take(&mut self.doubled_iac);
+        self.in_argument = false;
         let bytes = std::mem::take(&mut self.partial);
         let cut = match self.flaw.take() {
             Some(flaw) => Cut::Flawed(flaw),
             None => {
                 self.waiting_bytes += bytes.len();
-                Cut::Line(Line { bytes, doubled_iac })
+                Cut::Line(bytes)
             }
         };
         self.cuts.push_back(cut);
@@ -197,7 +190,7 @@ mod tests {
     }
 
     fn line(bytes: &[u8]) -> Cut {
-        Cut::Line(Line { bytes: bytes.to_vec(), doubled_iac: false })
+        Cut::Line(bytes.to_vec())
     }
 
     #[test]
@@ -205,6 +198,15 @@ mod tests {
         let mut cutter = LineCutter::commands(100);
         cutter.push(b"USER a \r\nPASS b\n\r\n");
         assert_eq!(cut_all(&mut cutter), [line(b"USER a "), line(b"PASS b"), line(b"")]);
+    }
+
+    #[test]
+    fn telnet_sequences_are_taken_out_of_the_verb_and_of_nothing_else() {
+        let mut cutter = LineCutter::commands(100);
+        cutter.push(b"\xff\xf4\xff\xf2ABOR\r\nP\xff\xfd\nWD\r\n");
+        cutter.push(b"STOR raw\xff\xfe\r\nSTOR a\xff\xff\xfb\xff\r\n\xff\xf2NOOP\r\n");
+        let lines = [&b"ABOR"[..], b"PWD", b"STOR raw\xff\xfe", b"STOR a\xff\xff\xfb\xff", b"NOOP"];
+        assert_eq!(cut_all(&mut cutter), lines.map(line));
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl ReplyCutter {
     pub fn next_line(&mut self) -> Result<Option<ReplyLine>, ReplyFlaw> {
         while let Some(cut) = self.lines.next_cut() {
             let bytes = match cut {
-                Cut::Line(line) => line.bytes,
+                Cut::Line(line) => line,
                 Cut::Flawed(Flaw::TooLong) => return Err(ReplyFlaw::TooLong),
                 Cut::Flawed(Flaw::Nul | Flaw::BareCr) => return Err(ReplyFlaw::NotAReply),
             };

@@ -1,7 +1,7 @@
-//! Telnet sequences on the control connection (RFC 854, RFC 1123 §4.1.2.12), removed as the bytes arrive.
+//! Telnet sequences before and in a command's verb (RFC 854, RFC 1123 §4.1.2.12), removed as the bytes arrive. Arguments
+//! do not come here: their bytes are the client's and the backend's (see [`super::line`]).
 //!
-//! Invariant: option negotiation is swallowed and never answered, so that no loop of answers can start. A byte 0xFF
-//! that is not the start of a Telnet sequence is kept: old clients send Latin-1 names with a single 0xFF.
+//! Invariant: option negotiation is swallowed and never answered, so that no loop of answers can start.
 
 const IAC: u8 = 255;
 const SB: u8 = 250;
@@ -18,8 +18,6 @@ pub(super) enum Filtered {
     Nothing,
     /// A byte of the line.
     Byte(u8),
-    /// A 0xFF of the line that came doubled, as RFC 1123 asks.
-    DoubledIac,
     /// A lone 0xFF followed by this byte: both belong to the line.
     LoneIac(u8),
 }
@@ -46,7 +44,7 @@ impl TelnetFilter {
             (Self::Text, _) => Filtered::Byte(byte),
             (Self::AfterIac, IAC) => {
                 *self = Self::Text;
-                Filtered::DoubledIac
+                Filtered::Byte(IAC)
             }
             (Self::AfterIac, WILL..=DONT) => {
                 *self = Self::Option;
@@ -72,7 +70,7 @@ impl TelnetFilter {
                 *self = Self::SubnegotiationIac;
                 Filtered::Nothing
             }
-            // A subnegotiation without end (or a name with two odd letters) must not swallow the rest of the session.
+            // A subnegotiation without end must not swallow the rest of the session.
             (Self::Subnegotiation, b'\n') => {
                 *self = Self::Text;
                 Filtered::Byte(byte)
@@ -101,7 +99,6 @@ mod tests {
             match state.push(byte) {
                 Filtered::Nothing => {}
                 Filtered::Byte(byte) => kept.push(byte),
-                Filtered::DoubledIac => kept.push(IAC),
                 Filtered::LoneIac(byte) => kept.extend([IAC, byte]),
             }
         }
@@ -115,12 +112,12 @@ mod tests {
 
     #[test]
     fn a_doubled_iac_is_one_byte() {
-        assert_eq!(filter(b"RETR \xff\xff\r\n"), b"RETR \xff\r\n");
+        assert_eq!(filter(b"\xff\xffNOOP\r\n"), b"\xffNOOP\r\n");
     }
 
     #[test]
     fn a_lone_0xff_before_text_is_text() {
-        assert_eq!(filter(b"RETR \xffa\r\n"), b"RETR \xffa\r\n");
+        assert_eq!(filter(b"\xffNOOP\r\n"), b"\xffNOOP\r\n");
     }
 
     #[test]

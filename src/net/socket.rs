@@ -20,6 +20,10 @@ use tokio::time::timeout;
 const RECORD_HEADER: usize = 5;
 /// The first byte of a TLS record (RFC 8446 §5.1). No FTP command begins with one of them.
 const RECORD_KINDS: std::ops::RangeInclusive<u8> = 20..=24;
+/// The content type that all encrypted records of TLS 1.3 show (RFC 8446 §5.2).
+const APPLICATION_DATA: u8 = 23;
+/// What is held back at most. A ticket has some 200 bytes.
+const HELD: usize = 16 * 1024;
 /// How much a data connection under TLS takes from the kernel at once: sixteen records in one system call, where
 /// rustls alone would ask for less than one.
 const READ_AHEAD: usize = 256 * 1024;
@@ -34,6 +38,7 @@ pub struct Socket {
     /// Counts reads and writes that moved something.
     progress: Progress,
     reading: Reading,
+    writing: Writing,
 }
 
 /// Tells whether anything moves on a connection, while a read or write of a large block is still under way.
@@ -74,6 +79,16 @@ enum Reading {
     Ahead { block: Box<[u8]>, start: usize, end: usize },
 }
 
+#[derive(Debug)]
+enum Writing {
+    /// At once.
+    Through,
+    /// The server's part of a TLS 1.3 handshake goes out, and is looked at for where it ends.
+    Flight { record: Record, private: bool },
+    /// What is written waits for the end.
+    Held(Vec<u8>),
+}
+
 #[derive(Debug, Default)]
 struct Record {
     header: [u8; RECORD_HEADER],
@@ -84,24 +99,29 @@ struct Record {
 impl Socket {
     /// A plain connection.
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, progress: Progress::default(), reading: Reading::Straight }
+        Self { tcp, progress: Progress::default(), reading: Reading::Straight, writing: Writing::Through }
     }
 
     /// A plain control connection. Old clients send `IAC IP IAC` before ABOR as urgent data (RFC 959 §4.1.3), which the
     /// kernel keeps out of the stream unless it is told otherwise: the DM behind it would stand before ABOR as a byte of
     /// its name.
     pub fn control(tcp: TcpStream) -> Self {
-        if let Err(error) = SockRef::from(&tcp).set_out_of_band_inline(true) {
-            tracing::debug!(%error, "urgent data will be missed");
-        }
-        Self { reading: Reading::Telnet, ..Self::new(tcp) }
+        Self { reading: Reading::Telnet, ..Self::new(tcp) }.urgent_in_line(true)
     }
 
-    /// The same connection about to carry TLS on a control connection.
+    fn urgent_in_line(self, in_line: bool) -> Self {
+        if let Err(error) = SockRef::from(&self.tcp).set_out_of_band_inline(in_line) {
+            tracing::debug!(%error, "urgent data may be missed");
+        }
+        self
+    }
+
+    /// The same connection about to carry TLS on a control connection. TLS knows no urgent data (RFC 4217 §14): a byte
+    /// sent so beside it must not get into its records.
     #[must_use]
     pub fn record_by_record(mut self) -> Self {
         self.reading = Reading::Record(Record::default());
-        self
+        self.urgent_in_line(false)
     }
 
     /// The same connection about to carry TLS on a data connection.
@@ -111,11 +131,23 @@ impl Socket {
         self
     }
 
+    /// Holds back what the server says behind a TLS 1.3 handshake, tickets that is, until it ends its side. A client that
+    /// sends and never reads would answer tickets that it has not read with a reset when it closes, and the reset can
+    /// destroy the last of what it has sent. Behind the client's own end they harm nobody.
+    pub fn hold_back_tickets(&mut self) {
+        self.writing = Writing::Flight { record: Record::default(), private: false };
+    }
+
+    /// Forgets what was held back: the connection is cut.
+    pub fn forget_tickets(&mut self) {
+        self.writing = Writing::Through;
+    }
+
     /// The same control connection, plain again after TLS has ended on it.
     #[must_use]
     pub fn plain_again(mut self) -> Self {
         self.reading = Reading::Telnet;
-        self
+        self.urgent_in_line(true)
     }
 
     /// Whether anything moves on it.
@@ -162,6 +194,18 @@ impl Record {
     /// Nothing of the next record has been read.
     fn is_whole(&self) -> bool {
         self.header_read == 0
+    }
+
+    /// Takes note of any number of bytes. Whether a record was among them whose content is encrypted as in TLS 1.3.
+    fn pass(&mut self, mut bytes: &[u8]) -> bool {
+        let mut private = false;
+        while !bytes.is_empty() {
+            private |= self.is_whole() && bytes[0] == APPLICATION_DATA;
+            let (now, rest) = bytes.split_at(self.allowance().min(bytes.len()));
+            self.advance(now);
+            bytes = rest;
+        }
+        private
     }
 
     /// Takes note of bytes read within the allowance.
@@ -212,9 +256,15 @@ fn poll_to_the_mark(tcp: &TcpStream, cx: &mut Context<'_>, block: &mut [u8]) -> 
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { tcp, progress, reading } = self.get_mut();
+        let Self { tcp, progress, reading, writing } = self.get_mut();
         let mut tcp = Pin::new(tcp);
-        let tell = || progress.note();
+        let mut tell = || {
+            progress.note();
+            // The client answers the server's flight: what is written from now on is behind the handshake.
+            if matches!(writing, Writing::Flight { private: true, .. }) {
+                *writing = Writing::Held(Vec::new());
+            }
+        };
         match reading {
             Reading::Straight => {
                 let before = buf.filled().len();
@@ -233,11 +283,10 @@ impl AsyncRead for Socket {
             Reading::Record(record) => {
                 // The limit is a record's, so a safe view of initialised bytes costs little.
                 let allowance = record.allowance().min(buf.remaining());
-                let mut limited = ReadBuf::new(buf.initialize_unfilled_to(allowance));
-                ready!(tcp.as_mut().poll_read(cx, &mut limited))?;
+                let block = buf.initialize_unfilled_to(allowance);
+                let read = ready!(poll_to_the_mark(&tcp, cx, block))?;
                 tell();
-                let read = limited.filled().len();
-                record.advance(limited.filled());
+                record.advance(&block[..read]);
                 if record.is_whole() {
                     acknowledge(&tcp, read);
                 }
@@ -261,19 +310,48 @@ impl AsyncRead for Socket {
     }
 }
 
+impl Socket {
+    /// Writes what was held back. From then on everything goes out at once.
+    fn poll_write_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Writing::Held(held) = &mut self.writing {
+            if held.is_empty() {
+                self.writing = Writing::Through;
+                break;
+            }
+            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, held))?;
+            held.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Writing::Held(held) = &mut this.writing {
+            if held.len() + buf.len() <= HELD {
+                held.extend_from_slice(buf);
+                return Poll::Ready(Ok(buf.len()));
+            }
+            ready!(this.poll_write_held(cx))?;
+        }
         let written = ready!(Pin::new(&mut this.tcp).poll_write(cx, buf))?;
         this.progress.note();
+        if let Writing::Flight { record, private } = &mut this.writing {
+            *private |= record.pass(&buf[..written]);
+        }
         Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if !matches!(self.writing, Writing::Through) {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+            return self.as_mut().poll_write(cx, first);
+        }
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs))?;
         this.progress.note();
@@ -289,6 +367,8 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(this.poll_write_held(cx))?;
+        Pin::new(&mut this.tcp).poll_shutdown(cx)
     }
 }

@@ -160,6 +160,7 @@ mod tests {
     fn stat_of_a_path_passes_and_stat_alone_does_not() {
         assert!(clear(Command::new(Verb::Stat, "/pub")).is_ok());
         assert!(clear(Command::bare(Verb::Stat)).is_err());
+        assert!(clear(Command::new(Verb::Stat, " \t ")).is_err());
     }
 
     #[test]

@@ -13,21 +13,18 @@ const KEPT: usize = 32;
 /// The answers of a login whose time a client can measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginAnswer {
-    /// To the first USER: the backend is dialled before it answers.
-    Dialled,
-    /// To another USER on the same connection with the backend.
-    Asked,
+    /// To USER: the backend is dialled before it answers.
+    User,
     /// The no to a password.
-    Rejected,
+    Password,
 }
 
 impl LoginAnswer {
     /// As long as nothing has been measured. Servers take their time to say no to a password: vsftpd two seconds.
     fn unmeasured(self) -> Duration {
         match self {
-            Self::Dialled => Duration::from_millis(5),
-            Self::Asked => Duration::from_millis(1),
-            Self::Rejected => Duration::from_secs(1),
+            Self::User => Duration::from_millis(5),
+            Self::Password => Duration::from_secs(1),
         }
     }
 }
@@ -35,7 +32,7 @@ impl LoginAnswer {
 /// Remembers how long backends took. Shared by all sessions.
 #[derive(Debug, Default)]
 pub struct Pace {
-    taken: Mutex<[VecDeque<Duration>; 3]>,
+    taken: Mutex<[VecDeque<Duration>; 2]>,
 }
 
 impl Pace {
@@ -72,9 +69,9 @@ mod tests {
     #[test]
     fn each_answer_has_its_own_times() {
         let pace = Pace::default();
-        pace.note(LoginAnswer::Dialled, Duration::from_millis(7));
-        assert_eq!(pace.imitate(LoginAnswer::Dialled), Duration::from_millis(7));
-        assert_eq!(pace.imitate(LoginAnswer::Rejected), LoginAnswer::Rejected.unmeasured());
+        pace.note(LoginAnswer::User, Duration::from_millis(7));
+        assert_eq!(pace.imitate(LoginAnswer::User), Duration::from_millis(7));
+        assert_eq!(pace.imitate(LoginAnswer::Password), LoginAnswer::Password.unmeasured());
     }
 
     proptest! {
@@ -83,10 +80,10 @@ mod tests {
         fn imitated_are_the_latest(times in prop::collection::vec(0_u64..5000, 1..100)) {
             let pace = Pace::default();
             for time in &times {
-                pace.note(LoginAnswer::Rejected, Duration::from_millis(*time));
+                pace.note(LoginAnswer::Password, Duration::from_millis(*time));
             }
             let kept = times.len().min(KEPT);
-            let mut imitated: Vec<_> = (0..kept).map(|_| pace.imitate(LoginAnswer::Rejected)).collect();
+            let mut imitated: Vec<_> = (0..kept).map(|_| pace.imitate(LoginAnswer::Password)).collect();
             let mut latest: Vec<_> =
                 times[times.len() - kept..].iter().map(|time| Duration::from_millis(*time)).collect();
             imitated.sort();

@@ -1,13 +1,11 @@
 //! What the gateway says in its own name. The one place where failures become words for the client.
 
 use crate::event::{BackendFailure, Reason, TransferResult, Why};
-use crate::ftp::Reply;
+use crate::ftp::{Reply, Verb};
+use crate::policy::{Disposition, disposition};
 
 /// Feature names that are the gateway's own, whatever the backend says of them (RFC 2389 §3.2).
-const OWN_FEATURES: [&[u8]; 14] = [
-    b"AUTH", b"PBSZ", b"PROT", b"CCC", b"ADAT", b"CONF", b"ENC", b"MIC", b"EPSV", b"EPRT", b"HOST", b"CPSV", b"SSCN",
-    b"CLNT",
-];
+const OWN_FEATURES: [&[u8]; 8] = [b"AUTH", b"PBSZ", b"PROT", b"CCC", b"EPSV", b"EPRT", b"HOST", b"CLNT"];
 
 /// FEAT: the backend's features that pass through, and the gateway's own. `backend` holds the lines of the backend's
 /// reply without their leading blank; empty when it has none or nothing is known of it.
@@ -26,7 +24,8 @@ pub(super) fn features(backend: &[Vec<u8>], active: bool) -> Reply {
 
 fn passes(line: &[u8]) -> bool {
     let name = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    !name.is_empty() && !OWN_FEATURES.iter().any(|own| own.eq_ignore_ascii_case(name))
+    let own = OWN_FEATURES.iter().any(|own| own.eq_ignore_ascii_case(name));
+    !name.is_empty() && !own && disposition(Verb::parse(name)) != Disposition::NotImplemented
 }
 
 /// HELP: the backend's own text would name its host and software.

@@ -125,7 +125,7 @@ impl FrontLeg {
 
     fn next_command(&mut self) -> Option<FrontEvent> {
         let event = match self.commands.next_cut()? {
-            Cut::Line(line) => match Command::parse(line) {
+            Cut::Line(line) => match Command::parse(&line) {
                 Ok(command) => FrontEvent::Command(command),
                 Err(_) => FrontEvent::Flawed(Refusal::NotACommand),
             },

@@ -1,11 +1,13 @@
 //! A client that has not logged in: the greeting, AUTH, and the few commands that are answered before USER. The
 //! backend is not dialled here and hears nothing of it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::answers;
+use super::dialogue::Pending;
 use super::front::{FrontEvent, FrontLeg};
 use super::run::{Context, Course, Leave};
 use crate::event::{By, Channel, Event, HandshakeResult, Leg, Reason, Stage, Why};
@@ -30,6 +32,10 @@ pub(super) struct Lobby {
     pub(super) software: Option<Vec<u8>>,
     /// Until when it must have logged in.
     pub(super) deadline: Instant,
+    /// Wrong passwords so far.
+    pub(super) rejected: u32,
+    /// Lines that came ahead of a USER or REIN and have waited their turn since.
+    pub(super) waiting: VecDeque<Pending>,
     /// No command has come yet.
     fresh: bool,
 }
@@ -61,6 +67,8 @@ impl Lobby {
             utf8: false,
             software: None,
             deadline,
+            rejected: 0,
+            waiting: VecDeque::new(),
             fresh: true,
             context,
         };
@@ -76,6 +84,14 @@ impl Lobby {
         loop {
             if *self.context.course.borrow() != Course::Serve {
                 return Err((By::Gateway, Why::Refused(Refusal::Draining)));
+            }
+            match self.waiting.pop_front() {
+                Some(Pending::Command(command)) => return Ok(command),
+                Some(Pending::Flawed(refusal)) => {
+                    self.refuse(Verb::Other, refusal);
+                    continue;
+                }
+                None => {}
             }
             let turn = async {
                 tokio::select! {
@@ -161,6 +177,8 @@ impl Lobby {
     /// 234, then TLS.
     pub(super) async fn secure(mut self, mechanism: Mechanism) -> Result<Self, Leave> {
         self.answer(&Reply::new(234, "Proceed with the TLS handshake."));
+        // Said in clear, like what stands unread behind AUTH.
+        self.waiting.clear();
         if let Err(why) = self.front.flush().await {
             let reason = self.context.client_closed(&why);
             return Err(Leave::silently(None, By::Client, Stage::Greeting, Why::Reason(reason)));
@@ -180,7 +198,6 @@ impl Lobby {
         self.answer(&Reply::new(220, "Begin anew."));
         self.host = None;
         self.utf8 = false;
-        self.deadline = self.context.login_deadline();
         if self.context.implicit && self.front.is_private() {
             self.protection = ProtectionState::implicit();
             return Ok(self);

@@ -49,7 +49,6 @@ impl Lobby {
     /// Deals with commands until the client has logged in. `user`: the USER it begins with.
     pub(super) async fn log_in(mut self, mut user: Option<Command>) -> Result<LoggedIn, Leave> {
         let mut attempt: Option<Attempt> = None;
-        let mut rejected = 0;
         loop {
             let stage = if attempt.is_some() { Stage::Login } else { Stage::Greeting };
             let early = match user.take() {
@@ -84,7 +83,7 @@ impl Lobby {
             let deadline = self.deadline;
             let mut course = self.context.course.clone();
             let step = tokio::select! {
-                step = self.step(command, &mut attempt, &mut rejected) => step,
+                step = self.step(command, &mut attempt) => step,
                 () = sleep_until(deadline) => Err(Stop::TooLate),
                 _ = course.wait_for(|course| *course != Course::Serve) => Err(Stop::Draining),
             };
@@ -124,11 +123,10 @@ impl Lobby {
         &mut self,
         command: Command,
         attempt: &mut Option<Attempt>,
-        rejected: &mut u32,
     ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
         let step = match command.verb() {
-            Verb::User => self.user(command, attempt, rejected).await?,
-            _ => self.proof(command, attempt, rejected).await?,
+            Verb::User => self.user(command, attempt).await?,
+            _ => self.proof(command, attempt).await?,
         };
         match step {
             Step::In(reply) => self.admit(attempt, reply).await,
@@ -137,30 +135,29 @@ impl Lobby {
     }
 
     /// USER: picks the route, dials, asks.
-    async fn user(
-        &mut self,
-        command: Command,
-        attempt: &mut Option<Attempt>,
-        rejected: &mut u32,
-    ) -> Result<Step, Stop> {
+    async fn user(&mut self, command: Command, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
         if !command.has_argument() {
             self.refuse(Verb::User, Refusal::Syntax);
             return Ok(Step::On);
         }
         let user = command.argument().to_vec();
         let backend = self.route(&user);
-        let before = attempt.take();
-        let answer = if before.is_some() { LoginAnswer::Asked } else { LoginAnswer::Dialled };
-        let kept = before.and_then(|attempt| attempt.back);
+        let mut kept = attempt.take().and_then(|attempt| attempt.back);
+        if self.tells_apart()
+            && let Some(mut back) = kept.take()
+        {
+            // A connection that is there already would be told by its haste.
+            back.part().await;
+        }
         let Some(backend) = backend else {
             *attempt = Some(Attempt::new(user, None));
-            self.imitate(answer).await?;
+            self.imitate(LoginAnswer::User).await?;
             self.answer(&password_required());
             return Ok(Step::On);
         };
         let began = Instant::now();
         let reusable = kept.filter(|back| Arc::ptr_eq(back.backend(), &backend));
-        let answer = if reusable.is_some() { LoginAnswer::Asked } else { LoginAnswer::Dialled };
+        let dialled = reusable.is_none();
         let mut back = match reusable {
             Some(back) => back,
             None => {
@@ -174,7 +171,9 @@ impl Lobby {
         let reply = self.unless_gone(back.exchange(&Cleared::own(Verb::User, user.clone()), deadline)).await;
         *attempt = Some(Attempt::new(user, Some(back)));
         let reply = reply?;
-        self.context.surroundings.pace.note(answer, began.elapsed());
+        if dialled {
+            self.context.surroundings.pace.note(LoginAnswer::User, began.elapsed());
+        }
         if reply.code.is_negative() && self.tells_apart() {
             // The words are for the log's reader; the client hears no more than anybody else.
             if let Some(attempt) = attempt {
@@ -183,16 +182,11 @@ impl Lobby {
             self.answer(&password_required());
             return Ok(Step::On);
         }
-        self.judge(reply, attempt, rejected)
+        self.judge(reply, attempt)
     }
 
     /// PASS and ACCT.
-    async fn proof(
-        &mut self,
-        command: Command,
-        attempt: &mut Option<Attempt>,
-        rejected: &mut u32,
-    ) -> Result<Step, Stop> {
+    async fn proof(&mut self, command: Command, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
         let verb = command.verb();
         let Some(current) = attempt.as_mut().filter(|attempt| attempt.standing != Standing::Over) else {
             self.refuse(verb, Refusal::UserFirst);
@@ -202,10 +196,10 @@ impl Lobby {
         let Some(back) = current.back.as_mut().filter(|_| !lost) else {
             current.standing = Standing::Over;
             let (user, backend) = (current.user.clone(), current.back.as_ref().map(|back| back.backend_name()));
-            self.imitate(LoginAnswer::Rejected).await?;
+            self.imitate(LoginAnswer::Password).await?;
             let result = if lost { LoginResult::Rejected } else { LoginResult::NoRoute };
             self.report_login(&user, backend.as_deref(), result);
-            return self.reject(rejected, None);
+            return self.reject(None);
         };
         let Ok(cleared) = clear(command) else {
             self.refuse(verb, Refusal::NotImplemented);
@@ -215,13 +209,13 @@ impl Lobby {
         let began = Instant::now();
         let reply = self.unless_gone(back.exchange(&cleared, deadline)).await?;
         if reply.code.is_negative() {
-            self.context.surroundings.pace.note(LoginAnswer::Rejected, began.elapsed());
+            self.context.surroundings.pace.note(LoginAnswer::Password, began.elapsed());
         }
-        self.judge(reply, attempt, rejected)
+        self.judge(reply, attempt)
     }
 
     /// What the backend's reply to USER, PASS or ACCT means.
-    fn judge(&mut self, reply: WholeReply, attempt: &mut Option<Attempt>, rejected: &mut u32) -> Result<Step, Stop> {
+    fn judge(&mut self, reply: WholeReply, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
         let told_apart = self.tells_apart();
         let code = reply.code.number();
         if code == 421 {
@@ -245,12 +239,12 @@ impl Lobby {
             self.report_login(&attempt.user, backend.as_deref(), LoginResult::Rejected);
         }
         let words = (!told_apart).then_some(&reply);
-        self.reject(rejected, words)
+        self.reject(words)
     }
 
-    fn reject(&mut self, rejected: &mut u32, words: Option<&WholeReply>) -> Result<Step, Stop> {
-        *rejected += 1;
-        if *rejected >= ATTEMPTS {
+    fn reject(&mut self, words: Option<&WholeReply>) -> Result<Step, Stop> {
+        self.rejected += 1;
+        if self.rejected >= ATTEMPTS {
             return Err(Stop::Refused(Refusal::TooManyLoginAttempts));
         }
         match words {
@@ -335,6 +329,7 @@ impl Lobby {
 
     fn backend_failed(&self, attempt: Option<&Attempt>, error: &BackendError) {
         let Some(attempt) = attempt else { return };
+        let dialled = attempt.back.is_none() || error.failure == BackendFailure::ProtectionRefused;
         let backend = match &attempt.back {
             Some(back) => Some(Arc::clone(back.backend())),
             None => self.route(&attempt.user),
@@ -349,7 +344,7 @@ impl Lobby {
             self.context.observe(&Event::MissingCloseNotify { who, leg: Leg::Back, channel: Channel::Control });
         }
         let (failure, detail) = (error.failure, error.detail.as_str());
-        self.context.observe(&Event::BackendFailed { who, backend: name, failure, detail });
+        self.context.observe(&Event::BackendFailed { who, backend: name, dialled, failure, detail });
         self.report_login(&attempt.user, Some(name), LoginResult::BackendFailed);
     }
 }

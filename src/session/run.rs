@@ -168,7 +168,7 @@ async fn chain(tcp: TcpStream, context: Context) -> Leave {
             Err(leave) => return leave,
         };
         (lobby, user) = match serve(logged_in).await {
-            Served::Left(leave) => return leave,
+            Served::Left(leave) => return *leave,
             Served::Anew(lobby, user) => (*lobby, user),
         };
     }

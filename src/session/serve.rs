@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::dialogue::{Dialogue, Input, Premises, Step, Timer};
+use super::dialogue::{Dialogue, Input, Pending, Premises, Step, Timer};
 use super::front::FrontEvent;
 use super::greet::Lobby;
 use super::login::LoggedIn;
@@ -34,7 +34,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// How the command stage ended.
 pub(super) enum Served {
     /// With the session.
-    Left(Leave),
+    Left(Box<Leave>),
     /// The client begins anew: AUTH, REIN, or USER.
     Anew(Box<Lobby>, Option<Command>),
 }
@@ -68,9 +68,19 @@ struct Stand {
 pub(super) async fn serve(logged_in: LoggedIn) -> Served {
     let (mut lobby, mut stand) = Stand::new(logged_in);
     let mut steps = VecDeque::new();
+    for pending in std::mem::take(&mut lobby.waiting) {
+        let mut next = Vec::new();
+        let input = match pending {
+            Pending::Command(command) => Input::Command(command),
+            Pending::Flawed(refusal) => Input::Flawed(refusal),
+        };
+        stand.dialogue.handle(input, &mut next);
+        steps.extend(next);
+    }
     let mut timer: Option<(Timer, Instant)> = None;
     let mut drain_told = false;
     let mut client_gone = false;
+    let mut back_gone = false;
     loop {
         while let Some(step) = steps.pop_front() {
             match stand.perform(step, &mut lobby) {
@@ -79,7 +89,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     Ok(plain) => lobby = plain,
                     Err(leave) => {
                         stand.back.part().await;
-                        return Served::Left(stand.left(leave));
+                        return Served::Left(Box::new(stand.left(leave)));
                     }
                 },
                 Turn::SecureControl(mechanism) => {
@@ -87,19 +97,22 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     lobby.deadline = lobby.context.login_deadline();
                     return match lobby.secure(mechanism).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
-                        Err(leave) => Served::Left(Leave { user: Some(stand.user), ..leave }),
+                        Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
                 }
                 Turn::Reinitialise => {
                     stand.back.part().await;
+                    lobby.waiting = stand.dialogue.into_waiting();
+                    lobby.deadline = lobby.context.login_deadline();
                     return match lobby.reinitialise().await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
-                        Err(leave) => Served::Left(Leave { user: Some(stand.user), ..leave }),
+                        Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
                 }
                 Turn::LoginAgain(command) => {
                     stand.back.part().await;
                     lobby.protection = stand.dialogue.protection();
+                    lobby.waiting = stand.dialogue.into_waiting();
                     lobby.deadline = lobby.context.login_deadline();
                     return Served::Anew(Box::new(lobby), Some(command));
                 }
@@ -108,7 +121,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     let ended = Ended { by, during: stand.stage, why };
                     stand.back.finish().await;
                     let front = Some(lobby.front);
-                    return Served::Left(Leave { front, tell: false, ended, user: Some(stand.user) });
+                    return Served::Left(Box::new(Leave { front, tell: false, ended, user: Some(stand.user) }));
                 }
             }
         }
@@ -118,7 +131,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
         let wants_replies = lobby.front.has_room();
         let course = *lobby.context.course.borrow();
         if course == Course::Stop {
-            return Served::Left(stand.stopped(lobby).await);
+            return Served::Left(Box::new(stand.stopped(lobby).await));
         }
         let input = if course == Course::Drain && !drain_told {
             drain_told = true;
@@ -137,13 +150,14 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                         Input::ClientGone(lobby.context.client_closed(&why))
                     }
                 },
-                event = stand.back.turn(wants_replies) => match event {
+                event = stand.back.turn(wants_replies), if !back_gone => match event {
                     Ok(BackEvent::Drained) => continue,
                     Ok(BackEvent::Line(line)) => {
                         stand.hear(&line);
                         Input::Reply(line)
                     }
                     Err(error) => {
+                        back_gone = true;
                         stand.report_back_gone(&lobby, &error);
                         Input::BackGone(error.failure)
                     }
@@ -234,7 +248,7 @@ impl Stand {
             Step::SecureBack => self.pair.secure_back(),
             Step::OpenFront => self.pair.open_front(),
             Step::SecureFront => self.pair.secure_front(),
-            Step::ClientReads => self.pair.client_reads(),
+            Step::Direct(kind) => self.pair.direct(kind),
             Step::Pump(kind) => self.pair.pump(kind),
             Step::StopPump => self.pair.stop_pump(),
             Step::CloseFront(close) => self.pair.close_front(close),
@@ -319,7 +333,13 @@ impl Stand {
 
     fn backend_failed(&self, lobby: &Lobby, failure: BackendFailure, detail: &str) {
         let backend = &self.back.backend().settings().name;
-        lobby.context.observe(&Event::BackendFailed { who: &lobby.context.who, backend, failure, detail });
+        lobby.context.observe(&Event::BackendFailed {
+            who: &lobby.context.who,
+            backend,
+            dialled: false,
+            failure,
+            detail,
+        });
     }
 }
 

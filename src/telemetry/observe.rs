@@ -81,8 +81,8 @@ impl Observer for Telemetry {
                 metrics.backend_connected(backend, took);
                 lines::backend_connected(who, backend, took);
             }
-            Event::BackendFailed { who, backend, failure, detail } => {
-                metrics.backend_failed(backend, failure);
+            Event::BackendFailed { who, backend, dialled, failure, detail } => {
+                metrics.backend_failed(backend, dialled, failure);
                 lines::backend_failed(who, backend, failure, detail);
             }
             Event::Stray { peer, port, stray } => {
@@ -271,13 +271,14 @@ mod tests {
     fn a_backend_is_up_as_the_last_dial_says() {
         let (telemetry, who) = (telemetry(), who());
         telemetry.metrics().set_backends(["legacy", "new"]);
-        let failed = |failure| Event::BackendFailed { who: &who, backend: "legacy", failure, detail: "" };
+        let failed =
+            |dialled, failure| Event::BackendFailed { who: &who, backend: "legacy", dialled, failure, detail: "" };
         let up = "ftps_gateway_backend_up{backend=\"legacy\"}";
         hides(&telemetry, "ftps_gateway_backend_up{");
         shows(&telemetry, &["ftps_gateway_backend_failures_total{backend=\"new\",reason=\"reset\"} 0"]);
         let took = Duration::from_millis(4);
         telemetry.observe(&Event::BackendConnected { who: &who, backend: "legacy", took });
-        telemetry.observe(&failed(BackendFailure::Reset));
+        telemetry.observe(&failed(false, BackendFailure::Reset));
         shows(
             &telemetry,
             &[
@@ -286,7 +287,7 @@ mod tests {
                 "ftps_gateway_backend_failures_total{backend=\"legacy\",reason=\"reset\"} 1",
             ],
         );
-        telemetry.observe(&failed(BackendFailure::Refused));
+        telemetry.observe(&failed(true, BackendFailure::Closed));
         shows(&telemetry, &[&format!("{up} 0")]);
         telemetry.observe(&Event::BackendProbed { backend: "legacy", failed: None });
         shows(&telemetry, &[&format!("{up} 1")]);
@@ -296,7 +297,7 @@ mod tests {
             &[&format!("{up} 0"), "ftps_gateway_backend_failures_total{backend=\"legacy\",reason=\"timeout\"} 1"],
         );
         telemetry.metrics().set_backends(["new"]);
-        telemetry.observe(&failed(BackendFailure::Refused));
+        telemetry.observe(&failed(true, BackendFailure::Refused));
         hides(&telemetry, up);
         telemetry.metrics().set_backends(["legacy"]);
         telemetry.observe(&Event::BackendConnected { who: &who, backend: "legacy", took });

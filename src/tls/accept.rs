@@ -19,15 +19,21 @@ use crate::event::{Channel, Handshake, HandshakeKind, HandshakeResult, Leg, Resu
 use crate::net::Socket;
 use crate::policy::DataResumption;
 
+/// The suites of TLS 1.3 (RFC 8446 §B.4). A client that speaks it has one of them.
+const TLS13_SUITES: std::ops::RangeInclusive<u16> = 0x1301..=0x1305;
 /// The protocol name of FTP (IANA, ALPN protocol ids).
 const ALPN: &[u8] = b"ftp";
 /// Tickets on the control connection: rustls and Go clients use each ticket once, PHP offers one session for ever.
 const CONTROL_TICKETS: usize = 8;
 /// Tickets on downloads and listings: the client reads, so it sees them.
 const DOWNLOAD_TICKETS: usize = 2;
-/// No tickets on uploads: a client that only sends never reads them, and when it closes, its kernel answers unread
-/// bytes with a reset, which can destroy the tail of the upload (curl#6149, proftpd#744, libunftp#285).
-const UPLOAD_TICKETS: usize = 0;
+/// One on an upload, held back until the client has ended its side: a client that only sends never reads it, and when it
+/// closes, its kernel would answer unread bytes with a reset, which can destroy the tail of the upload (curl#6149,
+/// proftpd#744, libunftp#285). OpenSSL offers each session once; a client that keeps only the newest (PHP) has none left
+/// after an upload without a ticket.
+const UPLOAD_TICKETS: usize = 1;
+const READS: u8 = 1;
+const SENDS: u8 = 2;
 
 /// TLS towards clients, as one configuration has it.
 #[derive(Debug, Clone)]
@@ -72,19 +78,30 @@ pub struct SecuredData {
 pub struct TicketHint(Arc<AtomicU8>);
 
 impl TicketHint {
-    /// A client that reads this data connection: it may have tickets on it.
-    pub fn client_reads(&self) {
-        self.0.store(1, Ordering::Relaxed);
+    /// The transfer is known: the client reads this data connection, or it sends.
+    pub fn client(&self, reads: bool) {
+        self.0.store(if reads { READS } else { SENDS }, Ordering::Relaxed);
     }
 
     /// The client will read this data connection: it is a download or a listing.
     pub fn is_read(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 1
+        self.0.load(Ordering::Relaxed) == READS
     }
 
-    fn tickets(&self) -> usize {
-        if self.is_read() { DOWNLOAD_TICKETS } else { UPLOAD_TICKETS }
+    fn tickets(&self) -> Tickets {
+        match self.0.load(Ordering::Relaxed) {
+            READS => Tickets { number: DOWNLOAD_TICKETS, held_back: false },
+            SENDS => Tickets { number: UPLOAD_TICKETS, held_back: true },
+            _ => Tickets { number: 0, held_back: false },
+        }
     }
+}
+
+/// What the server hands out behind a handshake, and when.
+#[derive(Debug, Clone, Copy)]
+struct Tickets {
+    number: usize,
+    held_back: bool,
 }
 
 impl FrontTls {
@@ -129,9 +146,15 @@ impl SessionTls {
     /// When the handshake fails or is not finished within `deadline`.
     pub async fn secure_control(&mut self, socket: Socket, deadline: Duration) -> Result<Secured, HandshakeFailure> {
         let connection = self.tickets.control();
-        let (stream, sni) = timeout(deadline, self.shake(socket.record_by_record(), &connection, || CONTROL_TICKETS))
-            .await
-            .map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let (stream, sni) = timeout(
+            deadline,
+            self.shake(socket.record_by_record(), &connection, || Tickets {
+                number: CONTROL_TICKETS,
+                held_back: false,
+            }),
+        )
+        .await
+        .map_err(|_| HandshakeFailure::timeout(deadline))??;
         let handshake = describe(&stream, Channel::Control);
         self.control_name.clone_from(&sni);
         Ok(Secured { stream: Stream::Server(Box::new(stream)), sni, handshake })
@@ -152,6 +175,7 @@ impl SessionTls {
             }
             (HandshakeKind::Full | HandshakeKind::None, Offer::None) => Resumption::NoneOffered,
             (HandshakeKind::Full | HandshakeKind::None, Offer::Foreign) => Resumption::OtherSession,
+            (HandshakeKind::Full | HandshakeKind::None, Offer::Expired) => Resumption::Expired,
             (HandshakeKind::Full | HandshakeKind::None, Offer::Own) if sni != self.control_name => {
                 Resumption::NameDiffers
             }
@@ -165,15 +189,25 @@ impl SessionTls {
         &self,
         socket: Socket,
         connection: &Arc<ConnectionTickets>,
-        tickets: impl FnOnce() -> usize,
+        tickets: impl FnOnce() -> Tickets,
     ) -> Result<(server::TlsStream<Socket>, Option<String>), HandshakeFailure> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let mut start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let hello = start.client_hello();
         let sni = hello.server_name().map(str::to_ascii_lowercase);
+        if !hello.cipher_suites().iter().any(|suite| TLS13_SUITES.contains(&u16::from(*suite))) {
+            connection.expect_tls12();
+        }
         let mut config = ServerConfig::clone(&self.base);
         config.ticketer = Arc::clone(connection) as Arc<dyn rustls::server::ProducesTickets>;
         config.session_storage = Arc::clone(connection) as Arc<dyn rustls::server::StoresServerSessions>;
-        config.send_tls13_tickets = if self.tickets.enabled() { tickets() } else { 0 };
+        config.send_tls13_tickets = 0;
+        if self.tickets.enabled() {
+            let tickets = tickets();
+            config.send_tls13_tickets = tickets.number;
+            if tickets.held_back {
+                start.io.hold_back_tickets();
+            }
+        }
         let stream = start.into_stream(Arc::new(config)).await?;
         Ok((stream, sni))
     }
@@ -205,3 +239,6 @@ pub(super) fn kind(kind: Option<rustls::HandshakeKind>) -> HandshakeKind {
         None => HandshakeKind::None,
     }
 }
+
+#[cfg(test)]
+mod tests;

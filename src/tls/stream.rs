@@ -133,6 +133,7 @@ impl Stream {
             Self::Plain(_) => self.reset(),
             Self::Server(_) | Self::Client(_) | Self::Renewable(_) => {
                 let mut socket = self.into_socket();
+                socket.forget_tickets();
                 // A peer that is gone needs no FIN.
                 if let Err(error) = socket.shutdown().await {
                     tracing::trace!(%error, "a truncated connection was gone already");

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -27,13 +28,15 @@ const TRUSTED: usize = 4096;
 /// The control connection's number among the connections of a session.
 const CONTROL: u32 = 0;
 
-/// What became of the session that a client offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of the session that a client offered, the best last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Offer {
     /// Nothing was offered.
     None,
     /// Something that is not of this session.
     Foreign,
+    /// A session of this control connection, from a data connection so long ago that it is forgotten whether it counted.
+    Expired,
     /// A session of this control connection.
     Own,
 }
@@ -49,6 +52,8 @@ pub(super) struct SessionTickets {
 struct Memory {
     next: u32,
     trusted: BTreeSet<u32>,
+    /// What data connections before this one were is forgotten.
+    forgotten: u32,
     sessions: Vec<StoredSession>,
 }
 
@@ -63,6 +68,7 @@ pub(super) struct ConnectionTickets {
     session: Arc<SessionTickets>,
     number: u32,
     offer: Mutex<Offer>,
+    tls12: AtomicBool,
 }
 
 impl SessionTickets {
@@ -76,7 +82,7 @@ impl SessionTickets {
         let mut key = [0; 32];
         rand::fill(&mut key)?;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &key)?;
-        let memory = Memory { next: CONTROL + 1, trusted: BTreeSet::new(), sessions: Vec::new() };
+        let memory = Memory { next: CONTROL + 1, trusted: BTreeSet::new(), forgotten: CONTROL, sessions: Vec::new() };
         Ok(Self { enabled, name, key, memory: Mutex::new(memory) })
     }
 
@@ -99,8 +105,21 @@ impl SessionTickets {
         self.connection(number)
     }
 
+    /// As after thousands of data connections.
+    #[cfg(test)]
+    pub(super) fn forget_data_connections(self: &Arc<Self>) {
+        for _ in 0..=TRUSTED {
+            self.data().trust();
+        }
+    }
+
     fn connection(self: &Arc<Self>, number: u32) -> Arc<ConnectionTickets> {
-        Arc::new(ConnectionTickets { session: Arc::clone(self), number, offer: Mutex::new(Offer::None) })
+        Arc::new(ConnectionTickets {
+            session: Arc::clone(self),
+            number,
+            offer: Mutex::new(Offer::None),
+            tls12: AtomicBool::new(false),
+        })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -117,7 +136,8 @@ impl SessionTickets {
         Some(ticket)
     }
 
-    fn open(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+    /// What is in a ticket, and what it is worth.
+    fn open(&self, ticket: &[u8]) -> Option<(Offer, Vec<u8>)> {
         let (name, rest) = ticket.split_at_checked(NAME)?;
         if name != self.name {
             return None;
@@ -127,13 +147,29 @@ impl SessionTickets {
         let mut opened = sealed.to_vec();
         let opened = self.key.open_in_place(nonce, Aad::from(self.name), &mut opened).ok()?;
         let (number, plain) = opened.split_first_chunk()?;
-        self.memory().trusts(u32::from_be_bytes(*number)).then(|| plain.to_vec())
+        Some((self.memory().standing(u32::from_be_bytes(*number)), plain.to_vec()))
     }
 }
 
 impl Memory {
-    fn trusts(&self, connection: u32) -> bool {
-        connection == CONTROL || self.trusted.contains(&connection)
+    /// What is worth what was handed out on a connection.
+    fn standing(&self, connection: u32) -> Offer {
+        if connection == CONTROL || self.trusted.contains(&connection) {
+            Offer::Own
+        } else if connection < self.forgotten {
+            Offer::Expired
+        } else {
+            Offer::Foreign
+        }
+    }
+
+    fn trust(&mut self, connection: u32) {
+        self.trusted.insert(connection);
+        if self.trusted.len() > TRUSTED
+            && let Some(oldest) = self.trusted.pop_first()
+        {
+            self.forgotten = oldest + 1;
+        }
     }
 }
 
@@ -145,23 +181,22 @@ impl ConnectionTickets {
 
     /// This connection has resumed, so what was handed out on it counts.
     pub(super) fn trust(&self) {
-        let mut memory = self.session.memory();
-        memory.trusted.insert(self.number);
-        if memory.trusted.len() > TRUSTED {
-            memory.trusted.pop_first();
-        }
+        self.session.memory().trust(self.number);
+    }
+
+    /// The client offers TLS 1.2 at best.
+    pub(super) fn expect_tls12(&self) {
+        self.tls12.store(true, Ordering::Relaxed);
     }
 
     fn offered(&self) -> MutexGuard<'_, Offer> {
         self.offer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, own: bool) {
+    /// A TLS 1.3 client may offer several: the best counts.
+    fn note(&self, offered: Offer) {
         let mut offer = self.offered();
-        // A TLS 1.3 client may offer several; one good one is enough.
-        if *offer != Offer::Own {
-            *offer = if own { Offer::Own } else { Offer::Foreign };
-        }
+        *offer = offered.max(*offer);
     }
 }
 
@@ -178,8 +213,10 @@ impl fmt::Debug for ConnectionTickets {
 }
 
 impl ProducesTickets for ConnectionTickets {
+    /// Over TLS 1.2 a session that is resumed keeps its ticket. To OpenSSL a new one means that the old one is void; it
+    /// throws the session away that PHP and others want to offer again. rustls asks here once it has opened the ticket.
     fn enabled(&self) -> bool {
-        self.session.enabled
+        self.session.enabled && !(self.tls12.load(Ordering::Relaxed) && self.offer() == Offer::Own)
     }
 
     fn lifetime(&self) -> u32 {
@@ -191,9 +228,12 @@ impl ProducesTickets for ConnectionTickets {
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        let plain = self.session.open(cipher);
-        self.note(plain.is_some());
-        plain
+        let Some((offer, plain)) = self.session.open(cipher) else {
+            self.note(Offer::Foreign);
+            return None;
+        };
+        self.note(offer);
+        (offer == Offer::Own).then_some(plain)
     }
 }
 
@@ -210,10 +250,15 @@ impl StoresServerSessions for ConnectionTickets {
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         let memory = self.session.memory();
-        let stored = memory.sessions.iter().find(|stored| stored.key == key && memory.trusts(stored.connection));
-        let found = stored.map(|stored| stored.value.clone());
+        let known = memory.sessions.iter().filter(|stored| stored.key == key);
+        let best = known.map(|stored| (memory.standing(stored.connection), stored)).max_by_key(|(offer, _)| *offer);
+        let (offer, found) = match best {
+            Some((Offer::Own, stored)) => (Offer::Own, Some(stored.value.clone())),
+            Some((offer, _)) => (offer, None),
+            None => (Offer::Foreign, None),
+        };
         drop(memory);
-        self.note(found.is_some());
+        self.note(offer);
         found
     }
 
@@ -248,6 +293,20 @@ mod tests {
         assert_eq!(data.offer(), Offer::Foreign);
     }
 
+    /// rustls announces a new ticket when this says so, and asks behind `decrypt`.
+    #[test]
+    fn a_tls_1_2_session_that_resumes_gets_no_new_ticket() {
+        let session = session();
+        let ticket = session.control().encrypt(b"secret").unwrap();
+        let (resumes, begins, new) = (session.data(), session.data(), session.data());
+        resumes.expect_tls12();
+        begins.expect_tls12();
+        for data in [&resumes, &new] {
+            assert!(data.decrypt(&ticket).is_some());
+        }
+        assert_eq!([resumes.enabled(), begins.enabled(), new.enabled()], [false, true, true]);
+    }
+
     #[test]
     fn a_changed_or_cut_ticket_does_not_open() {
         let control = session().control();
@@ -274,7 +333,27 @@ mod tests {
         for _ in 0..=TRUSTED {
             session.data().trust();
         }
-        assert_eq!(session.data().decrypt(&ticket), None);
+        let late = session.data();
+        assert_eq!((late.decrypt(&ticket), late.offer()), (None, Offer::Expired));
+        // The control connection's own is never forgotten, and what was never known is not expired.
+        let own = session.control().encrypt(b"secret").unwrap();
+        assert!(session.data().decrypt(&own).is_some());
+        let untrusted = session.data().encrypt(b"secret").unwrap();
+        let late = session.data();
+        assert_eq!((late.decrypt(&untrusted), late.offer()), (None, Offer::Foreign));
+    }
+
+    #[test]
+    fn of_several_offers_the_best_counts() {
+        let (mine, other) = (session(), session());
+        let (good, foreign) = (mine.control().encrypt(b"a").unwrap(), other.control().encrypt(b"b").unwrap());
+        let data = mine.data();
+        assert_eq!(data.offer(), Offer::None);
+        assert_eq!(data.decrypt(&foreign), None);
+        assert_eq!(data.offer(), Offer::Foreign);
+        assert!(data.decrypt(&good).is_some());
+        assert_eq!(data.decrypt(&foreign), None);
+        assert_eq!(data.offer(), Offer::Own);
     }
 
     #[test]

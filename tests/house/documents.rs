@@ -150,6 +150,42 @@ pub(crate) fn yaml_blocks(document: &str) -> Vec<String> {
     blocks.filter(|block| block.contains("listeners:") && block.contains("backends:")).map(str::to_owned).collect()
 }
 
+/// Rows of a table of traps whose remedy is not in the code, or whose test is not there.
+pub(crate) fn unfounded_traps(document: &str, sources: &[Source]) -> Vec<String> {
+    let rows = document.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    rows.flat_map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, remedy, tests] = cells[..] else { return vec![format!("not three cells: {row}")] };
+        let mut complaints = Vec::new();
+        let remedy = quoted(remedy);
+        let [path, code] = remedy[..] else { return vec![format!("not a file and a piece of it: {row}")] };
+        if !sources.iter().any(|source| source.path == path && source.text.contains(code)) {
+            complaints.push(format!("{path} has no {code}"));
+        }
+        let tests = quoted(tests);
+        if tests.is_empty() {
+            complaints.push(format!("no test: {row}"));
+        }
+        complaints.extend(tests.iter().filter(|test| !is_there(test, sources)).map(|test| format!("no test {test}")));
+        complaints
+    })
+    .collect()
+}
+
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// A play is named by its file, a unit test by its path in the crate.
+fn is_there(test: &str, sources: &[Source]) -> bool {
+    let Some((module, name)) = test.rsplit_once("::") else { return false };
+    let folder = module.replace("::", "/");
+    let inline = folder.strip_suffix("/tests").unwrap_or(&folder);
+    let homes = [format!("tests/plays/{folder}.rs"), format!("src/{folder}.rs"), format!("src/{inline}.rs")];
+    let function = format!("fn {name}(");
+    sources.iter().any(|source| homes.contains(&source.path) && source.text.contains(&function))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +235,28 @@ mod tests {
     fn documents_that_nobody_links_are_found() {
         let documents = ["docs/a.md", "docs/b.md"].map(|path| Source { path: path.into(), text: String::new() });
         assert_eq!(missing_from_index("[A](docs/a.md)", &documents), ["docs/b.md is not linked"]);
+    }
+
+    #[test]
+    fn traps_without_remedy_or_test_are_found() {
+        let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+        let sources =
+            [source("src/a.rs", "const NET: u8 = 1;\nfn falls()"), source("tests/plays/pit.rs", "async fn is_seen()")];
+        let row = |remedy: &str, test: &str| {
+            format!("| Trap | Remedy | Test |\n|---|---|---|\n| Pit | {remedy} | {test} |\n")
+        };
+        let good = row("`src/a.rs` `NET`", "`pit::is_seen` `a::tests::falls`");
+        assert!(unfounded_traps(&good, &sources).is_empty());
+        for (remedy, test) in [
+            ("`src/a.rs` `ROPE`", "`pit::is_seen`"),
+            ("`src/b.rs` `NET`", "`pit::is_seen`"),
+            ("`src/a.rs`", "`pit::is_seen`"),
+            ("`src/a.rs` `NET`", "none"),
+            ("`src/a.rs` `NET`", "`pit::is_not_seen`"),
+            ("`src/a.rs` `NET`", "`hole::is_seen`"),
+        ] {
+            assert_eq!(unfounded_traps(&row(remedy, test), &sources).len(), 1, "{remedy} {test}");
+        }
     }
 
     #[test]

@@ -175,17 +175,15 @@ impl Client {
     /// Lets it leave as it likes.
     pub(crate) fn end(mut self) -> Result<(), Failure> {
         drop(self.orders.take());
-        loop {
-            match self.answers.recv_timeout(FAREWELL) {
-                Ok(line) => {
-                    let text = format!("the driver said {:?}, unasked", String::from_utf8_lossy(&line));
-                    return Err(Failure::new(&[b"end"], Kind::Gone, text));
-                }
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {
-                    let text = format!("it did not end within {} s", FAREWELL.as_secs());
-                    return Err(Failure::new(&[b"end"], Kind::Silent, text));
-                }
+        match self.answers.recv_timeout(FAREWELL) {
+            Ok(line) => {
+                let text = format!("the driver said {:?}, unasked", String::from_utf8_lossy(&line));
+                Err(Failure::new(&[b"end"], Kind::Gone, text))
+            }
+            Err(RecvTimeoutError::Disconnected) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => {
+                let text = format!("it did not end within {} s", FAREWELL.as_secs());
+                Err(Failure::new(&[b"end"], Kind::Silent, text))
             }
         }
     }

@@ -62,9 +62,9 @@ impl fmt::Display for Failure {
 
 /// The last 4yz or 5yz among the words.
 fn code(text: &str) -> Option<&str> {
-    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
-    let codes = words.filter(|word| word.len() == 3 && word.starts_with(['4', '5']));
-    codes.filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).last()
+    let mut words = text.rsplit(|letter: char| !letter.is_ascii_alphanumeric());
+    let is_code = |word: &&str| word.len() == 3 && word.starts_with(['4', '5']);
+    words.find(|word| is_code(word) && word.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What the words are about, where no reply tells it.

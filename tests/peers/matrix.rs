@@ -46,8 +46,8 @@ fn cell(setup: Setup, back: &'static str, who: Who, way: Way, much: Much) {
     let folder = scratch();
     let backend = setup.start(&folder.path().join("backend"));
     // Where the client can resume the control connection's session each time, the gateway insists. OpenSSL marks a TLS
-    // 1.3 session as used up when it has been resumed once, and curl keeps only the newest: after an upload, on which
-    // there are no tickets, it has none left (`curl_cannot_resume_after_an_upload` shows it).
+    // 1.3 session as used up when it has been resumed once, and curl keeps only the newest: after an upload, whose
+    // ticket it does not read, it has none left.
     let resumption = match who {
         Who::Lftp | Who::Resuming => "require",
         Who::Curl if way.version == "1.2" => "require",

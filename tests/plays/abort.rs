@@ -29,8 +29,8 @@ async fn one_true_set(answers: &[&str]) {
     scene.client.refused(426, "aborted").await;
     if answers.len() == 1 {
         // Whether more will come is not a matter of time: the backend is asked.
-        scene.backend.hears("NOOP").await;
-        scene.backend.says("200 Still here").await;
+        scene.backend.hears("PWD").await;
+        scene.backend.says("257 \"/\"").await;
     }
     scene.client.hears("226 ").await;
     assert_eq!(transfer.client.ends().await, End::Fin);

@@ -54,6 +54,30 @@ async fn the_data_connection_leaves_from_the_address_the_client_dialled() {
     assert_eq!(client.accepts(&listener).await.peer().ip().to_string(), "127.0.0.3");
 }
 
+/// Some firewalls let active data pass from port 20 alone. Without the right to that port nothing else is tried.
+#[tokio::test]
+async fn the_data_connection_leaves_from_port_20_where_it_is_asked_for() {
+    // An address that no other server on this machine has taken the port of.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address: &'static str = Box::leak(format!("127.20.{high}.{low}").into_boxed_str());
+    let denied = std::net::UdpSocket::bind((address, 20))
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    let mut scene = Scene::open(Setup::new().listening_on(&[address]).with("active", "source_port: 20")).await;
+    let listener = scene.client.listens().await;
+    scene.client.says(port(listener.local_addr().unwrap())).await;
+    let door = scene.backend.goes_passive().await;
+    scene.client.hears("200 ").await;
+    scene.client.says("RETR file").await;
+    let _back = door.accepts().await;
+    scene.backend.hears_and_says("RETR file", "150 Here").await;
+    scene.client.hears("150 ").await;
+    if denied {
+        scene.client.refused(425, "client_data_failed").await;
+    } else {
+        assert_eq!(scene.client.accepts(&listener).await.peer().port(), 20);
+    }
+}
+
 #[tokio::test]
 async fn eprt_takes_any_delimiter_from_33_to_126() {
     for delimiter in ['|', '!', '~', ',', 'x', '#'] {

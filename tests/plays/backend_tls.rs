@@ -275,6 +275,59 @@ async fn a_backend_without_tls_1_3() {
     }
 }
 
+/// Two dials at the same time, and one finds out while the other is under way.
+#[tokio::test]
+async fn a_backend_without_tls_1_3_is_found_out_twice() {
+    let mut stage = Stage::start(explicit().unprobed()).await;
+    stage.backends[0].tls = Arc::new(stage.identity.server_tls12());
+    let mut probe = stage.backend().accepts().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut session = stage.backend().accepts().await;
+    for dial in [&mut probe, &mut session] {
+        dial.says("220 Ready").await;
+        dial.hears_and_says("AUTH TLS", "234 Go on").await;
+    }
+    probe.fails_to_shake_hands().await;
+    stage.backend().answers_probe(FEATURES).await;
+    session.fails_to_shake_hands().await;
+    stage.backend().welcomes().await.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+}
+
+/// The server is upgraded while the gateway runs.
+#[tokio::test]
+async fn a_backend_that_learns_tls_1_3() {
+    let mut stage = Stage::start(explicit().unprobed()).await;
+    let new = std::mem::replace(&mut stage.backends[0].tls, Arc::new(stage.identity.server_tls12()));
+    let mut first = stage.backend().accepts().await;
+    first.says("220 Ready").await;
+    first.hears_and_says("AUTH TLS", "234 Go on").await;
+    first.fails_to_shake_hands().await;
+    stage.backend().answers_probe(FEATURES).await;
+    stage.backends[0].tls = new;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    stage.backend().welcomes().await.hears("QUIT").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "230 In").await;
+    backend.protects().await;
+    client.hears("230 ").await;
+    client.protects().await;
+    let mut scene = Scene { stage, client, backend };
+    for _ in 0..10 {
+        let mut transfer = scene.begins("STOR file").await;
+        assert!(transfer.backend.is_resumed());
+        transfer.client.finishes().await;
+        assert_eq!(transfer.backend.ends().await, End::CloseNotify);
+        scene.backend.says("226 Stored").await;
+        scene.client.hears("226 Stored").await;
+    }
+}
+
 /// It could refuse the command, and then there is nobody to shake hands with (mod_proxy#244).
 #[tokio::test]
 async fn the_handshake_waits_for_the_150() {

@@ -148,3 +148,40 @@ async fn thirty_downloads_in_a_row() {
     scene.stage.counts("data_resumptions_total{cause=\"resumed\"}", 30).await;
     scene.stage.counts("passive_ports{state=\"reserved\"}", 0).await;
 }
+
+/// All is with the client's system and nothing with the client: what it resets now it has not got. The gateway looks for
+/// a moment whether that comes, so in one of a few tries it must be seen.
+#[tokio::test]
+async fn a_client_that_resets_with_the_end_unread_is_426() {
+    let mut scene = Scene::plain().await;
+    for _ in 0..50 {
+        let mut transfer = scene.begins("RETR file").await;
+        transfer.backend.sends("content").await;
+        transfer.client.receives("content").await;
+        transfer.backend.finishes().await;
+        scene.backend.says("226 Sent").await;
+        let mut byte = [0];
+        let peeked = transfer.client.wire.tcp().unwrap().peek(&mut byte);
+        scene.stage.transcript.soon("close_notify", peeked).await.unwrap();
+        transfer.client.resets();
+        if scene.client.reply("226 or 426").await.text().contains("[client_cut]") {
+            return;
+        }
+    }
+    panic!("no reset was ever seen");
+}
+
+/// A client that is slow to end its side, and still sends: a reset would take from it what it has not read yet.
+#[tokio::test]
+async fn what_the_client_sends_after_the_end_is_not_answered_with_a_reset() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = scene.begins("RETR file").await;
+    transfer.backend.sends("content").await;
+    transfer.backend.finishes().await;
+    scene.backend.says("226 Sent").await;
+    assert_eq!(transfer.client.receives_all().await, (b"content".to_vec(), End::CloseNotify));
+    scene.client.hears("226 Sent").await;
+    // The first would be answered with a reset, the second would fail of it.
+    transfer.client.sends("late").await;
+    transfer.client.sends("later").await;
+}

@@ -106,6 +106,35 @@ async fn five_wrong_passwords_end_the_session() {
     stage.is_empty().await;
 }
 
+/// A login that goes well in between does not wipe them out: whoever has one account could guess at all others.
+#[tokio::test]
+async fn wrong_passwords_count_for_the_whole_session() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    // Each login ends only when the gateway ends it.
+    let mut backends = Vec::new();
+    for attempt in 1..=5 {
+        client.says("USER bob").await;
+        backends.push(stage.backend().welcomes().await);
+        let backend = backends.last_mut().unwrap();
+        backend.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS wrong").await;
+        backend.hears_and_says("PASS wrong", "530 No").await;
+        if attempt == 5 {
+            break;
+        }
+        client.hears("530 No").await;
+        client.says("USER eve").await;
+        backend.hears_and_says("USER eve", "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS right").await;
+        backend.hears_and_says("PASS right", "230 In").await;
+        client.hears("230 In").await;
+    }
+    client.refused(421, "too_many_login_attempts").await;
+}
+
 /// Two users, one with a route: neither replies nor their order may tell which.
 #[tokio::test]
 async fn no_route_looks_like_a_wrong_password() {
@@ -146,9 +175,24 @@ async fn a_no_to_user_looks_like_a_wrong_password() {
     client.says("PASS sesame").await;
     client.refused(503, "user_first").await;
     stage.counts("logins_total{result=\"rejected\"}", 1).await;
-    // The password of a user that is none is nobody's business.
-    client.says("USER acme-1").await;
-    backend.hears_and_says("USER acme-1", "331 Password").await;
+}
+
+/// A connection with a backend that is there already would answer the next USER faster than any other.
+#[tokio::test]
+async fn each_user_takes_a_dial_where_users_are_told_apart() {
+    let stage = Stage::start(Setup::new().line("routes: [{ user: [\"acme-*\"], backend: legacy }]")).await;
+    let mut client = stage.secured_client().await;
+    for user in ["USER acme-1", "USER acme-2"] {
+        client.says(user).await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears_and_says(user, "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS wrong").await;
+        backend.hears_and_says("PASS wrong", "530 No").await;
+        client.hears("530 ").await;
+        client.says_and_hears("USER nobody", "331 ").await;
+        backend.hears("QUIT").await;
+    }
 }
 
 /// What takes time with a backend takes time without one too. Nothing is measured but the order of things.

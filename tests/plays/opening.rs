@@ -1,11 +1,11 @@
 //! Opening data connections: clients and backends do it in every order there is (docs/protocol.md).
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::stage::{End, Scene, Setup};
+use crate::stage::{Data, End, Scene, Setup};
 
 /// The rest of a download, for plays about its beginning.
-async fn completes(scene: &mut Scene, mut client: crate::stage::Data, mut backend: crate::stage::Data) {
+async fn completes(scene: &mut Scene, mut client: Data, mut backend: Data) {
     backend.sends("content").await;
     backend.finishes().await;
     scene.backend.says("226 Sent").await;
@@ -119,6 +119,14 @@ async fn is_refused(scene: &mut Scene, command: &str) {
     scene.client.hears("550 No such file").await;
 }
 
+/// What the client was about to send when the gateway ended is taken: the first byte would be answered with a reset, and
+/// the second fail of it.
+async fn is_not_reset(client: &mut Data) {
+    for _ in 0..2 {
+        client.wire.tcp_mut().write_all(&[0x16]).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn refused_with_the_client_connected_ends_its_connection_with_fin() {
     let mut scene = Scene::plain().await;
@@ -167,6 +175,7 @@ async fn refused_in_the_middle_of_the_clients_handshake_does_not_reset() {
     client.sends(&flight).await;
     let (_, end) = client.receives_all().await;
     assert_eq!(end, End::Fin);
+    is_not_reset(&mut client).await;
     scene.downloads().await;
 }
 
@@ -176,7 +185,10 @@ async fn refused_before_the_client_connects_its_connection_is_still_taken_and_en
     let (address, _door) = scene.goes_passive().await;
     is_refused(&mut scene, "RETR file").await;
     let mut client = scene.client.opens(address).await;
+    // The ClientHello is on its way already.
+    client.sends(b"\x16\x03\x01\x02\x00\x01").await;
     assert_eq!(client.ends().await, End::Fin);
+    is_not_reset(&mut client).await;
     scene.downloads().await;
 }
 
@@ -187,6 +199,7 @@ async fn refused_in_clear_ends_the_clients_connection_with_fin() {
     let mut client = scene.client.opens(address).await;
     is_refused(&mut scene, "RETR file").await;
     assert_eq!(client.ends().await, End::Fin);
+    is_not_reset(&mut client).await;
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ async fn the_address_in_the_backends_227_is_ignored() {
     assert_eq!(transfer.backend.wire.tcp().unwrap().local_addr().unwrap(), door.address);
 }
 
+/// Without parentheses: old BSD and devices.
 #[tokio::test]
 async fn backends_write_their_227_and_229_in_many_ways() {
     for form in ["227 =127,0,0,1,{h},{l}", "227 Passive 10,0,0,1,{h},{l}.", "227-Hm\r\n227 on ({a},{h},{l})"] {
@@ -123,6 +124,7 @@ async fn backends_write_their_227_and_229_in_many_ways() {
     }
 }
 
+/// Servers for IPv6 first that have switched PASV off.
 #[tokio::test]
 async fn a_backend_without_pasv_is_asked_epsv_and_once_only() {
     let mut scene = Scene::plain().await;

@@ -64,6 +64,9 @@ async fn stat_does_not_tell_where_the_backend_is() {
     let mut scene = Scene::plain().await;
     let reply = scene.client.says_and_hears("STAT", "211-").await;
     assert!(!reply.text().contains("127.0.0.1") && reply.text().contains("No transfer is running"), "{reply:?}");
+    // Servers skip blanks.
+    scene.client.says_and_hears("STAT  ", "211-").await;
+    scene.backend.talk.hears_nothing().await;
     scene.goes_on().await;
 }
 

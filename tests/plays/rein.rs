@@ -55,6 +55,31 @@ async fn on_an_implicit_listener_tls_stays() {
     Scene { stage, client, backend }.downloads().await;
 }
 
+/// A client that sends everything in one go: each command has its reply, also those that waited behind another.
+#[tokio::test]
+async fn what_was_sent_ahead_is_answered_after_it() {
+    for (verb, reply) in [("REIN\r\nUSER bob", "220 "), ("USER bob", "331 ")] {
+        let stage = Stage::plain().await;
+        let mut client = stage.implicit_client().await;
+        let mut old = stage.logs_in(&mut client).await;
+        client.talk.say_raw(format!("NOOP\r\n{verb}\r\nPASS sesame\r\nBAD\0LINE\r\nPWD\r\n")).await;
+        old.hears_and_says("NOOP", "200 Awake").await;
+        client.hears("200 Awake").await;
+        old.hears("QUIT").await;
+        let mut new = stage.backend().welcomes().await;
+        new.hears_and_says("USER bob", "331 Password").await;
+        if reply != "331 " {
+            client.hears(reply).await;
+        }
+        client.hears("331 ").await;
+        new.hears_and_says("PASS sesame", "230 In").await;
+        client.hears("230 In").await;
+        client.refused(501, "line_with_nul").await;
+        new.hears_and_says("PWD", "257 \"/\"").await;
+        client.hears("257 ").await;
+    }
+}
+
 #[tokio::test]
 async fn before_login_it_forgets_what_was_said() {
     let stage = Stage::plain().await;

@@ -18,6 +18,7 @@ async fn a_120_before_the_220() {
     greeted_with(b"120 Ready in 1 minute\r\n220 Ready\r\n").await;
 }
 
+/// wu-ftpd with a message file.
 #[tokio::test]
 async fn a_banner_of_a_hundred_lines() {
     let mut banner = "220-Welcome\r\n".to_owned();
@@ -192,16 +193,19 @@ async fn downloads_with(before: &[&str], after: &[&str], hears: &[&str]) {
     scene.client.talk.hears_nothing().await;
 }
 
+/// IIS, MVS.
 #[tokio::test]
 async fn a_125_instead_of_the_150() {
     downloads_with(&["125 Already open"], &["226 Sent"], &["125 Already open", "226 Sent"]).await;
 }
 
+/// MVS.
 #[tokio::test]
 async fn a_250_instead_of_the_226() {
     downloads_with(&["150 Here"], &["250 Fine"], &["150 Here", "250 Fine"]).await;
 }
 
+/// Pure-FTPd.
 #[tokio::test]
 async fn a_150_of_several_lines() {
     downloads_with(&["150-Here", " 7 bytes", "150 Go"], &["226 Sent"], &["150-Here\r\n 7 bytes\r\n150 Go", "226 Sent"])
@@ -228,6 +232,7 @@ async fn the_150_and_the_226_in_one_segment() {
     downloads_with(&["150 Here", "226 Sent"], &[], &["150 Here", "226 Sent"]).await;
 }
 
+/// Pure-FTPd.
 #[tokio::test]
 async fn the_226_in_several_lines() {
     downloads_with(&["150 Here"], &["226-Sent", " 1 kB/s", "226 End"], &["150 Here", "226-Sent\r\n 1 kB/s\r\n226 End"])

@@ -65,14 +65,34 @@ async fn downloads_and_listings_hand_out_two_tickets() {
 }
 
 #[tokio::test]
-async fn uploads_hand_out_no_tickets() {
+async fn uploads_hand_out_a_ticket_behind_the_clients_end_and_not_before() {
     for command in ["STOR file", "APPE file", "STOU"] {
         let mut scene = Scene::plain().await;
         let mut transfer = scene.begins(command).await;
+        transfer.client.sends("content").await;
+        transfer.backend.receives("content").await;
+        transfer.client.stays_open().await;
+        assert_eq!(scene.client.tls.tickets_received(), CONTROL_TICKETS);
         transfer.client.finishes().await;
         assert_eq!(transfer.client.ends().await, End::CloseNotify);
-        assert_eq!(scene.client.tls.tickets_received(), CONTROL_TICKETS);
+        assert_eq!(scene.client.tls.tickets_received(), CONTROL_TICKETS + 1);
     }
+}
+
+/// PHP keeps the newest session alone, and OpenSSL offers each once.
+#[tokio::test]
+async fn uploads_alone_resume_for_ever() {
+    let mut scene = Scene::open(policy("require")).await;
+    for _ in 0..30 {
+        let mut transfer = scene.begins("STOR file").await;
+        transfer.client.finishes().await;
+        // It reads to the end, as PHP does.
+        assert_eq!(transfer.client.ends().await, End::CloseNotify);
+        transfer.backend.receives_all().await;
+        scene.backend.says("226 Stored").await;
+        scene.client.hears("226 ").await;
+    }
+    resumed(&scene.stage, "resumed", 30).await;
 }
 
 /// Nobody knows yet what it will be for.
@@ -192,6 +212,44 @@ async fn audit_takes_clients_that_cannot_resume_and_names_them() {
     let log = crate::stage::Log::text();
     let line = log.lines().find(|line| line.contains("old-client-of-the-audit")).unwrap_or_default();
     assert!(line.contains("INFO") && line.contains("none_offered") && line.contains("bob"), "{line}");
+}
+
+/// Each data connection that `require` would refuse has its line, with the cause, the user, and what the client calls
+/// itself where it does.
+#[tokio::test]
+async fn audit_tells_causes_apart_by_user_and_software() {
+    let mut scene = Scene::open(policy("audit")).await;
+    let mut other = scene.stage.client().await;
+    other.tls = ClientTls::new();
+    other.secures().await;
+    other.says_and_hears("NOOP", "200 ").await;
+    for (tls, cause, software) in [
+        (other.tls.clone(), "other_session", None),
+        (scene.client.tls.clone().nameless(), "name_differs", Some("careless/1.0")),
+        (scene.client.tls.clone().without_resumption(), "none_offered", Some("old/0.9")),
+    ] {
+        if let Some(software) = software {
+            scene.client.says_and_hears(&format!("CLNT {software}"), "200 ").await;
+        }
+        let (address, door) = scene.goes_passive().await;
+        let client = scene.client.opens(address).await;
+        let mut transfer = scene.commands("STOR file", client, &door).await;
+        transfer.client.secures(&tls).await;
+        transfer.client.finishes().await;
+        assert_eq!(transfer.backend.ends().await, End::Fin);
+        scene.backend.says("226 Stored").await;
+        scene.client.hears("226 Stored").await;
+        resumed(&scene.stage, cause, 1).await;
+        let log = crate::stage::Log::text();
+        let told =
+            log.lines().filter(|line| line.contains("INFO") && line.contains(&format!("resumption=\"{cause}\"")));
+        let told: Vec<_> = told.collect();
+        let whole = |line: &str| {
+            line.contains("user=\"bob\"")
+                && software.is_none_or(|software| line.contains(&format!("software=\"{software}\"")))
+        };
+        assert!(told.len() == 1 && whole(told[0]), "{cause}: {told:?}");
+    }
 }
 
 /// An upload over this data connection is refused with 522, in which the client reads why.

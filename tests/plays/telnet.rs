@@ -32,7 +32,7 @@ async fn abor_with_its_telnet_prefix_aborts_a_transfer() {
 }
 
 #[tokio::test]
-async fn a_doubled_iac_is_one_byte_and_goes_out_doubled() {
+async fn a_doubled_iac_in_a_name_passes_as_it_came() {
     let mut scene = Scene::plain().await;
     scene.client.talk.say_raw([b"DELE y", &[IAC, IAC][..], b"z\r\n"].concat()).await;
     scene.backend.hears([b"DELE y", &[IAC, IAC][..], b"z"].concat()).await;
@@ -48,6 +48,19 @@ async fn a_lone_0xff_in_a_name_passes_as_it_came() {
     scene.backend.hears(b"DELE moulin-\xffa").await;
     scene.backend.says("250 Gone").await;
     scene.client.hears("250 ").await;
+}
+
+/// FileZilla does not double what is a letter to it. Taken for Telnet, it would be the name of another file.
+#[tokio::test]
+async fn what_looks_like_telnet_in_a_name_passes_as_it_came() {
+    let mut scene = Scene::plain().await;
+    for name in [&b"raw\xff\xfe"[..], b"w\xff\xfbx.txt", b"\xff\xf4\xff\xf2"] {
+        let line = [b"DELE ", name].concat();
+        scene.client.talk.say_raw([&line, &b"\r\n"[..]].concat()).await;
+        scene.backend.hears(line).await;
+        scene.backend.says("250 Gone").await;
+        scene.client.hears("250 ").await;
+    }
 }
 
 #[tokio::test]
@@ -77,6 +90,16 @@ async fn urgent_data_stands_in_line() {
         scene.client.hears("226 ").await;
     }
     scene.goes_on().await;
+}
+
+/// A client that keeps its old habit under TLS.
+#[tokio::test]
+async fn an_urgent_byte_beside_tls_does_no_harm() {
+    let mut scene = Scene::plain().await;
+    let sent = SockRef::from(&*scene.client.talk.wire.tcp_mut()).send_out_of_band(b"\xff").unwrap();
+    assert_eq!(sent, 1);
+    scene.goes_on().await;
+    scene.downloads().await;
 }
 
 #[tokio::test]

@@ -41,6 +41,18 @@ async fn login_from_accept_on() {
 }
 
 #[tokio::test]
+async fn login_is_not_made_longer_by_rein() {
+    let stage = Stage::start(timeouts("login: 300ms")).await;
+    let mut client = stage.implicit_client().await;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(100) {
+        client.says_and_hears("REIN", "220 ").await;
+    }
+    client.refused(421, "login_timeout").await;
+    stage.is_empty().await;
+}
+
+#[tokio::test]
 async fn login_between_user_and_pass() {
     let stage = Stage::start(timeouts("login: 300ms")).await;
     let mut client = stage.secured_client().await;

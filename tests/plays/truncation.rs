@@ -241,3 +241,90 @@ async fn a_download_whose_backend_dies_is_421_and_no_close_notify() {
     assert_eq!(scene.client.ends().await, End::CloseNotify);
     scene.stage.is_empty().await;
 }
+
+/// The client has gone from its data connection in the middle of its handshake, before the backend has said yes: the
+/// 150 is passed on, and then the truth.
+#[tokio::test]
+async fn a_data_connection_that_breaks_before_the_150_is_522_and_both_legs_are_cut() {
+    for command in ["RETR file", "STOR file"] {
+        let mut scene = Scene::plain().await;
+        let (address, door) = scene.goes_passive().await;
+        let mut client = scene.client.opens(address).await;
+        client.sends(b"\x16\x03\x01\x02\x00\x01").await;
+        scene.client.says(command).await;
+        let mut back = door.accepts().await;
+        scene.backend.hears(command).await;
+        client.resets();
+        scene.stage.counts("data_connections_total{leg=\"front\",mode=\"pasv\",outcome=\"tls_failed\"}", 1).await;
+        scene.backend.says("150 Here it comes").await;
+        scene.client.hears("150 Here it comes").await;
+        scene.client.refused(522, "client_tls_failed").await;
+        assert_eq!(back.ends().await, End::Reset);
+        scene.backend.says("226 Done").await;
+        scene.goes_on().await;
+    }
+}
+
+/// The backend's data connection is reset before the backend has said that it begins; its 226 is not believed.
+#[tokio::test]
+async fn a_backend_whose_data_breaks_before_its_150_is_not_believed() {
+    for command in ["RETR file", "STOR file"] {
+        let mut scene = Scene::plain().await;
+        let (address, door) = scene.goes_passive().await;
+        let client = scene.client.opens(address).await;
+        scene.client.says(command).await;
+        let mut back = door.accepts().await;
+        scene.backend.hears(command).await;
+        back.resets();
+        scene.backend.says("150 Here it comes").await;
+        scene.client.hears("150 Here it comes").await;
+        let mut client = client;
+        // The connection may be cut as soon as it is secured.
+        let shaken = client.try_secure(&scene.client.tls).await;
+        scene.backend.says("226 Done").await;
+        scene.client.refused(426, "backend_cut").await;
+        if shaken.is_ok() {
+            assert_ne!(client.receives_all().await.1, End::CloseNotify);
+        }
+        scene.goes_on().await;
+    }
+}
+
+/// Every byte has come and nobody has said that these were all.
+#[tokio::test]
+async fn a_download_whose_backend_says_421_in_place_of_226_ends_without_close_notify() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = half_a_download(&mut scene).await;
+    transfer.backend.finishes().await;
+    transfer.client.stays_open().await;
+    scene.backend.says("421 Going down").await;
+    assert_eq!(transfer.client.ends().await, End::Fin);
+    scene.client.refused(421, "backend_said_goodbye").await;
+    scene.stage.counts("transfers_total{direction=\"download\",result=\"backend_gone\"}", 1).await;
+    scene.stage.is_empty().await;
+}
+
+/// The upload is whole; what became of it nobody knows.
+#[tokio::test]
+async fn an_upload_whose_backend_says_421_in_place_of_226_is_421() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = half_an_upload(&mut scene).await;
+    transfer.client.finishes().await;
+    assert_eq!(transfer.backend.ends().await, End::Fin);
+    scene.backend.says("421 Going down").await;
+    scene.client.refused(421, "backend_said_goodbye").await;
+    scene.stage.counts("transfers_total{direction=\"upload\",result=\"backend_gone\"}", 1).await;
+    scene.stage.is_empty().await;
+}
+
+/// A client that ends its data connection with FIN in the middle of a download takes no more.
+#[tokio::test]
+async fn a_download_whose_client_closes_early_is_426() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = half_a_download(&mut scene).await;
+    transfer.client.vanishes();
+    while transfer.backend.try_send(vec![b'x'; 64 * 1024]).await.is_ok() {}
+    scene.client.refused(426, "client_cut").await;
+    scene.backend.says("226 Sent").await;
+    scene.goes_on().await;
+}

@@ -62,7 +62,7 @@ async fn commands(number: u64, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) 
     loop {
         while let Some(cut) = cutter.next_cut() {
             let Cut::Line(line) = cut else { continue };
-            let Ok(command) = Command::parse(line) else { continue };
+            let Ok(command) = Command::parse(&line) else { continue };
             say(&format!("[{number}] gateway -> server   {command}"));
             to.write_all(&command.to_wire()).await?;
         }

@@ -36,7 +36,7 @@ impl Dialogue {
         self.record(result, reply.code().number(), steps);
         self.end_open(steps);
         steps.push(Step::Answer(reply));
-        self.settle(owed);
+        self.settle(owed, steps);
     }
 
     /// ABOR: 426 for the transfer now, 226 for ABOR itself in its turn. Backends differ in what they send, so what
@@ -58,7 +58,7 @@ impl Dialogue {
         self.record(TransferResult::Aborted, reply.code().number(), steps);
         self.end_open(steps);
         steps.push(Step::Answer(reply));
-        self.settle(owed);
+        self.settle(owed, steps);
     }
 
     /// The backend said 4xx or 5xx to a transfer that had begun. A download's last bytes may still be on their way: the
@@ -114,8 +114,23 @@ impl Dialogue {
         self.record(result, 421, steps);
     }
 
-    fn settle(&mut self, owed: u8) {
-        self.phase = if owed == 0 { Phase::Idle } else { Phase::Settling { owed, seen: 0, heard: false } };
+    /// The client has its answer; `owed` replies of the backend are still to come.
+    fn settle(&mut self, owed: u8, steps: &mut Vec<Step>) {
+        self.phase = Phase::Idle;
+        if owed > 0 {
+            self.phase = Phase::Settling { owed, seen: 0, heard: false };
+        } else {
+            self.forget_restart(steps);
+        }
+    }
+
+    /// A transfer has ended that the backend has not heard of. It would begin its next one, perhaps of another file, at the
+    /// offset that REST gave for this one.
+    pub(super) fn forget_restart(&mut self, steps: &mut Vec<Step>) {
+        if std::mem::take(&mut self.restart) {
+            steps.push(Step::Forward(Cleared::own(Verb::Rest, "0")));
+            self.phase = Phase::Settling { owed: 1, seen: 0, heard: false };
+        }
     }
 
     fn record(&mut self, result: TransferResult, code: u16, steps: &mut Vec<Step>) {

@@ -16,8 +16,8 @@ mod words;
 use std::collections::VecDeque;
 
 use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
-use crate::ftp::{Code, Command, ReplyLine, Verb};
-use crate::policy::{Cleared, Disposition, ProtectionState, Refusal, clear, disposition};
+use crate::ftp::{Code, CodeClass, Command, ReplyLine, Verb};
+use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, clear, disposition};
 
 use arrange::Arranging;
 use transfer::Transfer;
@@ -41,16 +41,22 @@ pub struct Dialogue {
     arranged: Option<Arranged>,
     /// What the backend is known to answer, so that it is asked right the next time.
     back_mode: Option<DataMode>,
+    /// The backend keeps an offset for its next transfer (REST).
+    restart: bool,
     /// A reply of several lines that has begun on the client's side.
     open: Option<Code>,
     draining: bool,
     client_gone: Option<Reason>,
+    /// The backend has gone behind its final reply to a transfer whose bytes are still on their way.
+    back_gone: Option<BackendFailure>,
 }
 
 /// A line of the client that waits its turn.
 #[derive(Debug)]
-enum Pending {
+pub enum Pending {
+    /// A command.
     Command(Command),
+    /// What is none.
     Flawed(Refusal),
 }
 
@@ -59,7 +65,7 @@ enum Phase {
     /// Nothing is in flight.
     Idle,
     /// A command is with the backend.
-    Waiting,
+    Waiting { verb: Verb },
     /// FEAT is with the backend.
     Features(Vec<Vec<u8>>),
     /// A data connection is being arranged.
@@ -68,7 +74,8 @@ enum Phase {
     Transfer(Box<Transfer>),
     /// The client has its answer; the backend still owes final replies.
     Settling { owed: u8, seen: u8, heard: bool },
-    /// The backend is quiet and owes replies all the same: a NOOP of the gateway's own finds out where it is.
+    /// The backend is quiet and owes replies all the same: a PWD of the gateway's own finds out where it is. Its 257 is
+    /// no reply to anything else.
     Resyncing { owed: u8 },
     /// The session has ended.
     Over,
@@ -104,9 +111,11 @@ impl Dialogue {
             phase: Phase::Idle,
             arranged: None,
             back_mode: None,
+            restart: false,
             open: None,
             draining: false,
             client_gone: None,
+            back_gone: None,
         }
     }
 
@@ -121,6 +130,11 @@ impl Dialogue {
         self.protection
     }
 
+    /// The lines that still wait their turn. Whoever goes on with the session deals with them.
+    pub fn into_waiting(self) -> VecDeque<Pending> {
+        self.queue
+    }
+
     /// A transfer is being prepared, runs, or is being closed.
     pub fn in_transfer(&self) -> bool {
         matches!(self.phase, Phase::Transfer(_))
@@ -129,9 +143,9 @@ impl Dialogue {
     /// Which deadline runs now.
     pub fn timer(&self) -> Option<Timer> {
         match &self.phase {
-            Phase::Idle if self.arranged.is_some() => Some(Timer::Reservation),
+            Phase::Idle if self.awaits_client() => Some(Timer::Reservation),
             Phase::Idle => Some(Timer::Idle),
-            Phase::Waiting | Phase::Features(_) => Some(Timer::BackendReply),
+            Phase::Waiting { .. } | Phase::Features(_) => Some(Timer::BackendReply),
             Phase::Arranging(arranging) => arranging.timer(),
             Phase::Transfer(transfer) => transfer.timer(),
             Phase::Settling { heard: false, .. } => Some(Timer::BackendReply),
@@ -141,6 +155,15 @@ impl Dialogue {
         }
     }
 
+    /// A data connection is arranged, and the client's side of it is not there or not secured.
+    fn awaits_client(&self) -> bool {
+        self.arranged.is_some_and(|arranged| match arranged.front {
+            Front::Ready => false,
+            Front::Arrived => self.protection.protection() == Protection::Private,
+            Front::Awaited | Front::Securing | Front::Failed(..) => true,
+        })
+    }
+
     /// Takes one input and appends what shall be done.
     pub fn handle(&mut self, input: Input, steps: &mut Vec<Step>) {
         if matches!(self.phase, Phase::Over) {
@@ -148,7 +171,7 @@ impl Dialogue {
         }
         match input {
             Input::Command(command) => self.command(command, steps),
-            Input::Flawed(refusal) => self.queue.push_back(Pending::Flawed(refusal)),
+            Input::Flawed(refusal) => self.wait(Pending::Flawed(refusal), steps),
             Input::Reply(line) => self.reply(line, steps),
             Input::BackGone(failure) => self.back_gone(failure, steps),
             Input::ClientGone(reason) => self.client_is_gone(reason, steps),
@@ -174,27 +197,43 @@ impl Dialogue {
             match command.verb() {
                 // Its effect is at once; its own reply comes in its turn (RFC 959 §4.1.3).
                 Verb::Abor => self.abort(steps),
-                // RFC 959 §4.1.3: STAT may be sent during a transfer and is answered at once.
-                Verb::Stat if !command.has_argument() && transfer.started && self.open.is_none() => {
+                // RFC 959 §4.1.3: STAT may be sent during a transfer and is answered at once, but not before a command that
+                // came earlier.
+                Verb::Stat
+                    if !command.has_argument() && transfer.started && self.open.is_none() && self.queue.is_empty() =>
+                {
                     steps.push(Step::Answer(self.status()));
                     return;
                 }
                 _ => {}
             }
         }
+        self.wait(Pending::Command(command), steps);
+    }
+
+    /// Outside a transfer the client is not read when the queue is full. During one it is, so it has to end.
+    fn wait(&mut self, pending: Pending, steps: &mut Vec<Step>) {
         if self.queue.len() >= QUEUE && self.in_transfer() {
+            let verb = match &pending {
+                Pending::Command(command) => command.verb(),
+                Pending::Flawed(_) => Verb::Other,
+            };
             self.break_transfer(TransferResult::Aborted, steps);
-            steps.push(Step::Refuse(command.verb(), Refusal::CommandPipelineFull));
+            steps.push(Step::Refuse(verb, Refusal::CommandPipelineFull));
             self.end(By::Client, Why::Refused(Refusal::CommandPipelineFull), steps);
             return;
         }
-        self.queue.push_back(Pending::Command(command));
+        self.queue.push_back(pending);
     }
 
     fn run_queue(&mut self, steps: &mut Vec<Step>) {
         while let Phase::Idle = self.phase {
             if let Some(reason) = self.client_gone {
                 self.end(By::Client, Why::Reason(reason), steps);
+                return;
+            }
+            if let Some(failure) = self.back_gone {
+                self.back_is_gone(failure, steps);
                 return;
             }
             if self.draining {
@@ -226,7 +265,7 @@ impl Dialogue {
         match clear(command) {
             Ok(cleared) => {
                 steps.push(Step::Forward(cleared));
-                self.phase = Phase::Waiting;
+                self.phase = Phase::Waiting { verb };
             }
             Err(refusal) => steps.push(Step::Refuse(verb, refusal)),
         }
@@ -243,8 +282,11 @@ impl Dialogue {
         match &mut self.phase {
             // What nobody asked for is swallowed: the client would take it for the reply to its next command.
             Phase::Idle | Phase::Over => {}
-            Phase::Waiting => {
+            Phase::Waiting { verb } => {
                 let done = line.last && !line.code.is_preliminary();
+                if done && *verb == Verb::Rest {
+                    self.restart = line.code.class() == CodeClass::Intermediate;
+                }
                 self.pass(line, steps);
                 if done {
                     self.phase = Phase::Idle;
@@ -282,9 +324,9 @@ impl Dialogue {
                 if !line.last || line.code.is_preliminary() {
                     return;
                 }
-                // Replies come in the order of commands: behind NOOP's own, or when all have come, nothing is owed.
+                // Replies come in the order of commands: behind PWD's own, or when all have come, nothing is owed.
                 *owed = owed.saturating_sub(1);
-                if line.code.number() == 200 || *owed == 0 {
+                if line.code.number() == 257 || *owed == 0 {
                     self.phase = Phase::Idle;
                 }
             }
@@ -325,11 +367,11 @@ impl Dialogue {
             (Phase::Settling { owed, seen, .. }, Timer::Quiet) => {
                 let owed = owed.saturating_sub(*seen) + 1;
                 self.phase = Phase::Resyncing { owed };
-                steps.push(Step::Forward(Cleared::own_bare(Verb::Noop)));
+                steps.push(Step::Forward(Cleared::own_bare(Verb::Pwd)));
             }
             (Phase::Transfer(_), _) => self.transfer_expired(timer, steps),
             (
-                Phase::Waiting
+                Phase::Waiting { .. }
                 | Phase::Features(_)
                 | Phase::Arranging(_)
                 | Phase::Settling { .. }
@@ -341,6 +383,17 @@ impl Dialogue {
     }
 
     fn back_gone(&mut self, failure: BackendFailure, steps: &mut Vec<Step>) {
+        // It has said how the transfer went and need not be there for the rest of it.
+        if let Phase::Transfer(transfer) = &self.phase
+            && transfer.final_code.is_some()
+        {
+            self.back_gone.get_or_insert(failure);
+            return;
+        }
+        self.back_is_gone(failure, steps);
+    }
+
+    fn back_is_gone(&mut self, failure: BackendFailure, steps: &mut Vec<Step>) {
         let why = Why::Backend(failure);
         let result = match failure {
             BackendFailure::Timeout => TransferResult::BackendSilent,

@@ -94,11 +94,13 @@ impl Dialogue {
             Ok(protection) => protection,
             Err(refusal) => {
                 steps.push(Step::Refuse(verb, refusal));
+                self.forget_restart(steps);
                 return;
             }
         };
         let Some(Arranged { front_mode, back_mode, front }) = self.arranged.take() else {
             steps.push(Step::Refuse(verb, Refusal::NoDataConnection));
+            self.forget_restart(steps);
             return;
         };
         let cleared = match clear(command) {
@@ -106,6 +108,7 @@ impl Dialogue {
             Err(refusal) => {
                 steps.push(Step::DropData);
                 steps.push(Step::Refuse(verb, refusal));
+                self.forget_restart(steps);
                 return;
             }
         };
@@ -116,15 +119,15 @@ impl Dialogue {
             steps.push(Step::DropData);
             steps.push(Step::TransferEnded { command, kind, protection, result, code, ran: false });
             steps.push(Step::Answer(reply));
+            self.forget_restart(steps);
             return;
         }
-        if kind != TransferKind::Upload {
-            steps.push(Step::ClientReads);
-        }
+        steps.push(Step::Direct(kind));
         steps.push(Step::OpenBack(back_mode));
         // A backend that connects itself does so when it has the command.
         let backend_connects = matches!(back_mode, DataMode::Port | DataMode::Eprt);
         if backend_connects {
+            self.restart = false;
             steps.push(Step::Forward(cleared.clone()));
         }
         self.phase = Phase::Transfer(Box::new(Transfer {
@@ -184,6 +187,7 @@ impl Dialogue {
                 transfer.back = Back::Open;
                 if !transfer.forwarded {
                     transfer.forwarded = true;
+                    self.restart = false;
                     steps.push(Step::Forward(transfer.cleared.clone()));
                 }
             }

@@ -128,8 +128,8 @@ pub enum Step {
     OpenFront,
     /// Begin the handshake on the client's data connection.
     SecureFront,
-    /// The client will read its data connection: it may have tickets there.
-    ClientReads,
+    /// The transfer is known, and so whether the client will read its data connection: tickets go by it.
+    Direct(TransferKind),
     /// Relay.
     Pump(TransferKind),
     /// Stop relaying, wherever it is.

@@ -180,8 +180,8 @@ impl DataPair {
         self.back = Back::Aimed(port);
     }
 
-    pub(super) fn client_reads(&self) {
-        self.hint.client_reads();
+    pub(super) fn direct(&self, kind: TransferKind) {
+        self.hint.client(kind != TransferKind::Upload);
     }
 
     pub(super) fn open_back(&mut self, mode: DataMode) {

@@ -246,16 +246,17 @@ impl Metrics {
 
     pub(super) fn backend_probed(&self, name: &str, failed: Option<BackendFailure>) {
         match failed {
-            Some(failure) => self.backend_failed(name, failure),
+            Some(failure) => self.backend_failed(name, true, failure),
             None if self.backend(name).is_configured() => self.backend_up.with_label_values(&[name]).set(1),
             None => {}
         }
     }
 
-    pub(super) fn backend_failed(&self, name: &str, failure: BackendFailure) {
+    /// A session that breaks in the middle does not mean that the backend is down: the next dial will tell.
+    pub(super) fn backend_failed(&self, name: &str, dialled: bool, failure: BackendFailure) {
         let backend = self.backend(name);
         backend.failures.at(failure).inc();
-        if backend.is_configured() && is_down(failure) {
+        if dialled && backend.is_configured() {
             self.backend_up.with_label_values(&[name]).set(0);
         }
     }
@@ -296,23 +297,5 @@ impl Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
-/// Whether such a failure means that the backend cannot be used. A session that breaks in the middle does not: the
-/// next dial will tell.
-fn is_down(failure: BackendFailure) -> bool {
-    match failure {
-        BackendFailure::Resolve
-        | BackendFailure::Refused
-        | BackendFailure::Unreachable
-        | BackendFailure::Timeout
-        | BackendFailure::NotReady
-        | BackendFailure::TlsRefused
-        | BackendFailure::TlsFailed
-        | BackendFailure::ProtectionRefused => true,
-        BackendFailure::Closed | BackendFailure::Reset | BackendFailure::Nonsense | BackendFailure::SaidGoodbye => {
-            false
-        }
     }
 }

@@ -161,3 +161,32 @@ fn a_client_that_never_comes_is_425_and_the_backends_words_are_swallowed() {
     stage.client("NOOP");
     assert_eq!(heard(&stage.backend("200 ok\r\n")), [200]);
 }
+
+#[test]
+fn a_backend_that_goes_behind_its_final_reply_does_not_undo_the_transfer() {
+    for (line, upload) in [("RETR a", false), ("STOR a", true)] {
+        let mut stage = Stage::running(line);
+        assert_eq!(stage.backend("226 done\r\n"), []);
+        assert_eq!(stage.input(Input::BackGone(BackendFailure::Closed)), []);
+        let mut steps = stage.input(Input::Pumped(WHOLE));
+        assert!(steps.contains(&Step::CloseFront(Close::Whole)) && !steps.contains(&Step::CloseBack(Close::Cut)));
+        let closed = if upload {
+            Input::Back(BackNews::Closed { whole: true })
+        } else {
+            Input::Front(FrontNews::Closed { whole: true })
+        };
+        steps.extend(stage.input(closed));
+        assert_eq!((heard(&steps), result(&steps)), (vec![226, 421], Some(TransferResult::Completed)));
+        assert!(matches!(steps.last(), Some(Step::End(By::Backend, Why::Backend(BackendFailure::Closed)))));
+    }
+}
+
+#[test]
+fn a_backend_that_goes_behind_its_final_reply_changes_nothing_about_a_cut() {
+    let mut stage = Stage::running("RETR a");
+    stage.backend("226 done\r\n");
+    stage.input(Input::BackGone(BackendFailure::Reset));
+    let steps = stage.input(Input::Pumped(PumpEnd::SourceBroke));
+    assert_eq!((heard(&steps), result(&steps)), (vec![426, 421], Some(TransferResult::BackendCut)));
+    assert!(steps.contains(&Step::CloseFront(Close::Cut)));
+}

@@ -1,6 +1,7 @@
 //! The dialogue without sockets: scripts, tables, and a random world.
 
 mod ends;
+mod every_end;
 mod random;
 mod scripts;
 
@@ -93,7 +94,7 @@ pub(super) fn command(line: &str) -> Command {
     let mut cutter = LineCutter::commands(4096);
     cutter.push(format!("{line}\r\n").as_bytes());
     match cutter.next_cut() {
-        Some(Cut::Line(line)) => Command::parse(line).unwrap(),
+        Some(Cut::Line(line)) => Command::parse(&line).unwrap(),
         other => panic!("no line: {other:?}"),
     }
 }

@@ -112,7 +112,7 @@ impl World<'_> {
             }
             Step::Aim(..)
             | Step::AimBack(_)
-            | Step::ClientReads
+            | Step::Direct(_)
             | Step::TransferStarted(_)
             | Step::TransferEnded { .. }
             | Step::Software(_)

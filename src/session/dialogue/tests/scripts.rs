@@ -125,10 +125,12 @@ fn the_handshake_begins_when_the_client_comes_and_not_when_the_backend_speaks() 
 }
 
 #[test]
-fn only_what_the_client_reads_may_carry_tickets() {
-    assert!(Stage::new().arranged().client("RETR a").contains(&Step::ClientReads));
-    assert!(Stage::new().arranged().client("MLSD").contains(&Step::ClientReads));
-    assert!(!Stage::new().arranged().client("STOR a").contains(&Step::ClientReads));
+fn tickets_go_by_who_reads() {
+    for (command, kind) in
+        [("RETR a", TransferKind::Download), ("MLSD", TransferKind::Listing), ("STOR a", TransferKind::Upload)]
+    {
+        assert_eq!(Stage::new().arranged().client(command)[0], Step::Direct(kind), "{command}");
+    }
 }
 
 #[test]
@@ -197,6 +199,107 @@ fn stat_during_a_transfer_is_answered_at_once() {
 }
 
 #[test]
+fn stat_does_not_overtake_what_came_before_it() {
+    let mut stage = Stage::running("RETR a");
+    assert_eq!(stage.client("NOOP"), []);
+    assert_eq!(stage.client("STAT"), []);
+    stage.backend("226 done\r\n");
+    stage.input(Input::Pumped(PumpEnd::SourceEnded { clean: true }));
+    assert_eq!(heard(&stage.input(Input::Front(FrontNews::Closed { whole: true }))), [226]);
+    assert_eq!(heard(&stage.backend("200 ok\r\n")), [200, 211]);
+}
+
+#[test]
+fn a_flood_during_a_transfer_ends_the_session_whatever_it_is_made_of() {
+    for flood in [Input::Command(command("NOOP")), Input::Flawed(Refusal::NotACommand)] {
+        let mut stage = Stage::running("RETR a");
+        for _ in 0..QUEUE {
+            assert_eq!(stage.input(flood.clone()), []);
+        }
+        let steps = stage.input(flood);
+        let full = Why::Refused(Refusal::CommandPipelineFull);
+        assert_eq!(steps.last(), Some(&Step::End(By::Client, full)));
+        assert_eq!(result(&steps), Some(TransferResult::Aborted));
+    }
+}
+
+/// A stage whose backend keeps an offset.
+fn restarted(stage: Stage) -> Stage {
+    let mut stage = stage;
+    stage.client("REST 5");
+    stage.backend("350 Restarting at 5\r\n");
+    stage
+}
+
+/// The backend must not begin the next transfer at the offset of one that it has not heard of.
+#[test]
+fn an_offset_is_forgotten_with_the_transfer_it_was_for() {
+    type Refuse = fn() -> (Stage, Vec<Step>);
+    let refusals: [(&str, Vec<u16>, Refuse); 5] = [
+        ("no data connection", vec![425], || {
+            let mut stage = restarted(Stage::new());
+            let steps = stage.client("RETR a");
+            (stage, steps)
+        }),
+        ("no PROT P", vec![521], || {
+            let mut stage = restarted(Stage::with(premises(), ProtectionState::plain()).arranged());
+            let steps = stage.client("STOR a");
+            (stage, steps)
+        }),
+        ("the client's handshake failed before", vec![522], || {
+            let mut stage = restarted(Stage::new().arranged());
+            stage.input(Input::Front(FrontNews::Arrived));
+            stage.input(Input::Front(FrontNews::TlsFailed(HandshakeResult::Alert)));
+            let steps = stage.client("RETR a");
+            (stage, steps)
+        }),
+        ("the backend cannot be reached", vec![425], || {
+            let mut stage = restarted(Stage::new().arranged());
+            stage.client("RETR a");
+            let steps = stage.input(Input::Back(BackNews::Failed(DataOutcome::ConnectFailed)));
+            (stage, steps)
+        }),
+        ("ABOR while it is being reached", vec![426], || {
+            let mut stage = restarted(Stage::new().arranged());
+            stage.client("RETR a");
+            let steps = stage.client("ABOR");
+            (stage, steps)
+        }),
+    ];
+    for (name, replies, refuse) in refusals {
+        let (mut stage, steps) = refuse();
+        assert_eq!((heard(&steps), sent(&steps)), (replies, vec!["REST 0".to_owned()]), "{name}");
+        // Its answer is nobody's, and the next command waits for it.
+        assert_eq!(sent(&stage.client("SYST")), [] as [&str; 0], "{name}");
+        assert_eq!(sent(&stage.backend("350 Restarting at 0\r\n")), ["SYST"], "{name}");
+    }
+}
+
+#[test]
+fn an_offset_that_was_used_or_refused_is_not_spoken_of_again() {
+    let mut stage = restarted(Stage::new().arranged());
+    stage.client("RETR a");
+    stage.input(Input::Back(BackNews::Opened));
+    stage.backend("550 no such file\r\n");
+    assert_eq!(sent(&stage.client("RETR a")), [] as [&str; 0]);
+    let mut stage = Stage::new();
+    stage.client("REST 5");
+    stage.backend("502 no\r\n");
+    assert_eq!(sent(&stage.client("RETR a")), [] as [&str; 0]);
+}
+
+/// The deadline is for getting there. A client that is there may take its time, as long as it is not idle.
+#[test]
+fn a_data_connection_that_is_secured_is_not_too_late() {
+    let mut stage = Stage::new().arranged();
+    assert_eq!(stage.dialogue.timer(), Some(Timer::Reservation));
+    stage.input(Input::Front(FrontNews::Arrived));
+    assert_eq!(stage.dialogue.timer(), Some(Timer::Reservation));
+    stage.input(Input::Front(FrontNews::Secured(Resumption::Resumed)));
+    assert_eq!(stage.dialogue.timer(), Some(Timer::Idle));
+}
+
+#[test]
 fn abor_gives_one_true_set_whatever_the_backend_says() {
     for replies in
         ["426 cut\r\n226 ok\r\n", "226 ok\r\n426 cut\r\n", "451 cut\r\n225 ok\r\n", "226-a\r\n226 b\r\n426 c\r\n"]
@@ -216,9 +319,9 @@ fn a_backend_that_says_only_one_thing_to_abor_is_waited_for_and_its_late_word_sw
     stage.client("ABOR");
     assert_eq!(stage.backend("426 cut\r\n"), []);
     assert_eq!(stage.dialogue.timer(), Some(Timer::Quiet));
-    assert_eq!(sent(&stage.input(Input::Expired(Timer::Quiet))), ["NOOP"]);
+    assert_eq!(sent(&stage.input(Input::Expired(Timer::Quiet))), ["PWD"]);
     assert_eq!(stage.backend("226 late\r\n"), []);
-    assert_eq!(heard(&stage.backend("200 ok\r\n")), [226]);
+    assert_eq!(heard(&stage.backend("257 \"/\"\r\n")), [226]);
     stage.client("SIZE a");
     assert_eq!(heard(&stage.backend("213 5\r\n")), [213]);
 }
@@ -230,9 +333,9 @@ fn a_backend_whose_last_word_on_a_cut_is_150_holds_nobody_up() {
     assert_eq!(stage.dialogue.timer(), Some(Timer::BackendReply));
     stage.backend("150 0.5 seconds (measured here)\r\n");
     assert_eq!(stage.dialogue.timer(), Some(Timer::Quiet));
-    stage.client("PWD");
-    assert_eq!(sent(&stage.input(Input::Expired(Timer::Quiet))), ["NOOP"]);
-    assert_eq!(sent(&stage.backend("200 ok\r\n")), ["PWD"]);
+    stage.client("SYST");
+    assert_eq!(sent(&stage.input(Input::Expired(Timer::Quiet))), ["PWD"]);
+    assert_eq!(sent(&stage.backend("257 \"/\"\r\n")), ["SYST"]);
 }
 
 #[test]
@@ -267,6 +370,30 @@ fn a_drain_lets_a_transfer_finish_and_then_ends() {
     let steps = stage.input(Input::Front(FrontNews::Closed { whole: true }));
     assert_eq!(heard(&steps), [226, 421]);
     assert!(matches!(steps.last(), Some(Step::End(By::Gateway, _))));
+}
+
+#[test]
+fn a_522_says_why_the_session_was_not_resumed() {
+    let policy = ProtectionPolicy { data_resumption: DataResumption::Require, ..POLICY };
+    let causes = Resumption::ALL.iter().filter(|&&resumption| resumption != Resumption::Resumed);
+    for &cause in causes {
+        let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+        stage.input(Input::Front(FrontNews::Arrived));
+        stage.input(Input::Front(FrontNews::Secured(cause)));
+        let steps = stage.client("RETR a");
+        let Some(Step::Answer(reply)) = steps.last() else { panic!("{steps:?}") };
+        assert_eq!(reply.code().number(), 522);
+        let text = String::from_utf8_lossy(reply.text()).into_owned();
+        assert!(text.contains(cause.text()) && text.contains("[client_not_resumed]"), "{cause}: {text}");
+    }
+    // Audit and prefer take them all.
+    for taking in [DataResumption::Audit, DataResumption::Prefer, DataResumption::Off] {
+        let policy = ProtectionPolicy { data_resumption: taking, ..POLICY };
+        let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+        stage.input(Input::Front(FrontNews::Arrived));
+        stage.input(Input::Front(FrontNews::Secured(Resumption::Expired)));
+        assert!(stage.client("RETR a").contains(&Step::OpenBack(DataMode::Pasv)), "{taking:?}");
+    }
 }
 
 #[test]
