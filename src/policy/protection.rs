@@ -160,7 +160,8 @@ impl ProtectionState {
         Ok(())
     }
 
-    /// PROT (RFC 4217 §9).
+    /// PROT (RFC 4217 §9). `C` is taken before PBSZ too: Python's ftplib sends none before it, and in clear there is no
+    /// buffer to be protected.
     ///
     /// # Errors
     /// Before PBSZ, for levels that TLS does not have, and for `C` where data must be protected.
@@ -168,10 +169,11 @@ impl ProtectionState {
         if !self.secured {
             return Err(Refusal::SecureFirst);
         }
-        if !self.pbsz {
+        let argument = argument.trim_ascii();
+        if !self.pbsz && !argument.eq_ignore_ascii_case(b"C") {
             return Err(Refusal::PbszFirst);
         }
-        self.protection = match argument.trim_ascii() {
+        self.protection = match argument {
             b"P" | b"p" => Protection::Private,
             b"C" | b"c" if policy.data == Requirement::Required => return Err(Refusal::ClearDataRefused),
             b"C" | b"c" => Protection::Clear,
@@ -221,6 +223,7 @@ mod tests {
         assert_eq!(ProtectionState::plain().pbsz(b"0"), Err(Refusal::SecureFirst));
         let mut state = ProtectionState::secured(Mechanism::Tls);
         assert_eq!(state.prot(b"P", &STRICT), Err(Refusal::PbszFirst));
+        assert_eq!(state.prot(b"C", &STRICT), Err(Refusal::ClearDataRefused));
         assert_eq!(state.pbsz(b"x"), Err(Refusal::Syntax));
         assert_eq!(state.pbsz(b"16384"), Ok(()));
         assert_eq!(state.prot(b"E", &STRICT), Err(Refusal::UnsupportedProtection));

@@ -32,6 +32,19 @@ async fn prot_without_pbsz_is_503() {
     client.protects().await;
 }
 
+/// Python's ftplib.
+#[tokio::test]
+async fn prot_c_needs_no_pbsz() {
+    let stage = Stage::start(Setup::new().with("tls", "data: optional")).await;
+    let mut client = stage.secured_client().await;
+    client.says_and_hears("PROT C", "200 ").await;
+    let backend = stage.logs_in(&mut client).await;
+    let mut scene = Scene { stage, client, backend };
+    let mut transfer = scene.begins_clear("RETR file").await;
+    transfer.backend.sends("content").await;
+    transfer.client.receives("content").await;
+}
+
 #[tokio::test]
 async fn prot_e_and_s_are_536_and_others_504() {
     let stage = Stage::plain().await;
