@@ -252,19 +252,16 @@ async fn each_session_resumes_its_own_control_connection() {
 }
 
 /// It is dialled once more with TLS 1.2 on offer, and remembered.
-#[tokio::test]
-async fn a_backend_without_tls_1_3() {
-    let mut stage = Stage::start(explicit().unprobed()).await;
-    stage.backends[0].tls = Arc::new(stage.identity.server_tls12());
+/// The gateway's first dial finds out that the backend does not speak TLS 1.3.
+async fn is_found_old(stage: &Stage) {
     let mut first = stage.backend().accepts().await;
     first.says("220 Ready").await;
     first.hears_and_says("AUTH TLS", "234 Go on").await;
     first.fails_to_shake_hands().await;
     stage.backend().answers_probe(FEATURES).await;
-    let mut client = stage.secured_client().await;
-    let backend = stage.logs_in(&mut client).await;
-    client.protects().await;
-    let mut scene = Scene { stage, client, backend };
+}
+
+async fn ten_uploads_resume(mut scene: Scene) {
     for _ in 0..10 {
         let mut transfer = scene.begins("STOR file").await;
         assert!(transfer.backend.is_resumed());
@@ -273,6 +270,17 @@ async fn a_backend_without_tls_1_3() {
         scene.backend.says("226 Stored").await;
         scene.client.hears("226 Stored").await;
     }
+}
+
+#[tokio::test]
+async fn a_backend_without_tls_1_3() {
+    let mut stage = Stage::start(explicit().unprobed()).await;
+    stage.backends[0].tls = Arc::new(stage.identity.server_tls12());
+    is_found_old(&stage).await;
+    let mut client = stage.secured_client().await;
+    let backend = stage.logs_in(&mut client).await;
+    client.protects().await;
+    ten_uploads_resume(Scene { stage, client, backend }).await;
 }
 
 /// Two dials at the same time, and one finds out while the other is under way.
@@ -300,11 +308,7 @@ async fn a_backend_without_tls_1_3_is_found_out_twice() {
 async fn a_backend_that_learns_tls_1_3() {
     let mut stage = Stage::start(explicit().unprobed()).await;
     let new = std::mem::replace(&mut stage.backends[0].tls, Arc::new(stage.identity.server_tls12()));
-    let mut first = stage.backend().accepts().await;
-    first.says("220 Ready").await;
-    first.hears_and_says("AUTH TLS", "234 Go on").await;
-    first.fails_to_shake_hands().await;
-    stage.backend().answers_probe(FEATURES).await;
+    is_found_old(&stage).await;
     stage.backends[0].tls = new;
     let mut client = stage.secured_client().await;
     client.says("USER bob").await;
@@ -317,15 +321,7 @@ async fn a_backend_that_learns_tls_1_3() {
     backend.protects().await;
     client.hears("230 ").await;
     client.protects().await;
-    let mut scene = Scene { stage, client, backend };
-    for _ in 0..10 {
-        let mut transfer = scene.begins("STOR file").await;
-        assert!(transfer.backend.is_resumed());
-        transfer.client.finishes().await;
-        assert_eq!(transfer.backend.ends().await, End::CloseNotify);
-        scene.backend.says("226 Stored").await;
-        scene.client.hears("226 Stored").await;
-    }
+    ten_uploads_resume(Scene { stage, client, backend }).await;
 }
 
 /// It could refuse the command, and then there is nobody to shake hands with (mod_proxy#244).
