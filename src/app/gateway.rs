@@ -155,7 +155,7 @@ impl Gateway {
         tell_metrics(&metrics, &settings, &prepared.identities);
 
         let identities = Arc::clone(&prepared.identities);
-        let admission = Admission::new(settings.limits);
+        let admission = Admission::new(settings.access.clone(), settings.limits);
         let shared = Shared { ports, admission: Arc::clone(&admission), pace: Arc::default(), observer };
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
@@ -223,7 +223,7 @@ impl Gateway {
         }
         let restart = needs_restart(&current, &settings);
         tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
-        self.admission.set_limits(settings.limits);
+        self.admission.set_rules(settings.access.clone(), settings.limits);
         let old = self.surroundings.load();
         let shared = Shared {
             ports: Arc::clone(&old.ports),

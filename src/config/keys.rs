@@ -81,7 +81,10 @@ pub(super) const KEYS: &[Key] = keys! {
     "routes[].clients" Nothing;
     "routes[].listener" Nothing;
     "routes[].backend" Required;
-    "access" Later;
+    "access" Section;
+    "access.allow" Default("[]");
+    "access.deny" Default("[]");
+    "access.commands" Later;
     "limits" Section;
     "limits.sessions" Default("10000");
     "limits.sessions_per_address" Default("50");

@@ -1,10 +1,12 @@
-//! How many at once: places for sessions in all, per client address and per user.
+//! Who may start a session, and how many at once: the lists of addresses, and places in all, per client address and per
+//! user.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::access::Access;
 use super::refusal::Refusal;
 
 /// How many sessions may run at once.
@@ -18,7 +20,7 @@ pub struct Limits {
     pub sessions_per_user: usize,
 }
 
-/// Counts the places taken. Shared by all listeners.
+/// Knows who may come and counts the places taken. Shared by all listeners.
 #[derive(Debug)]
 pub struct Admission {
     counts: Mutex<Counts>,
@@ -26,6 +28,7 @@ pub struct Admission {
 
 #[derive(Debug)]
 struct Counts {
+    access: Access,
     limits: Limits,
     closed: bool,
     sessions: usize,
@@ -49,20 +52,22 @@ pub struct Seat {
 
 impl Admission {
     /// All places free.
-    pub fn new(limits: Limits) -> Arc<Self> {
-        let counts = Counts { limits, closed: false, sessions: 0, addresses: HashMap::new(), users: HashMap::new() };
+    pub fn new(access: Access, limits: Limits) -> Arc<Self> {
+        let (addresses, users) = (HashMap::new(), HashMap::new());
+        let counts = Counts { access, limits, closed: false, sessions: 0, addresses, users };
         Arc::new(Self { counts: Mutex::new(counts) })
     }
 
-    /// Takes a place for a connection from this address.
+    /// Takes a place for a connection from this address. Nothing has been spent on it before.
     ///
     /// # Errors
-    /// When the gateway drains, or there is no place in all or for this address.
+    /// When the gateway drains, the address may not come, or there is no place in all or for this address.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
         let mut counts = self.counts();
         if counts.closed {
             return Err(Refusal::Draining);
         }
+        counts.access.check(address)?;
         if counts.sessions >= counts.limits.sessions {
             return Err(Refusal::TooManySessions);
         }
@@ -87,9 +92,14 @@ impl Admission {
         Ok(Seat { admission: Arc::clone(self), user: user.to_vec() })
     }
 
-    /// New limits, from now on. Places already taken stay taken.
-    pub fn set_limits(&self, limits: Limits) {
-        self.counts().limits = limits;
+    /// New rules for whoever comes from now on. Places already taken stay taken.
+    pub fn set_rules(&self, access: Access, limits: Limits) {
+        let mut counts = self.counts();
+        counts.limits = limits;
+        let old = std::mem::replace(&mut counts.access, access);
+        drop(counts);
+        // Long lists take a moment to go, and connections wait for the lock.
+        drop(old);
     }
 
     /// Admits nobody from now on.
@@ -151,7 +161,10 @@ mod tests {
     const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
 
     fn admission(sessions: usize, per_address: usize, per_user: usize) -> Arc<Admission> {
-        Admission::new(Limits { sessions, sessions_per_address: per_address, sessions_per_user: per_user })
+        Admission::new(
+            Access::default(),
+            Limits { sessions, sessions_per_address: per_address, sessions_per_user: per_user },
+        )
     }
 
     #[test]
@@ -175,6 +188,17 @@ mod tests {
         drop(admission.seat(b"berta").unwrap());
         drop(seat);
         assert!(admission.counts().users.is_empty());
+    }
+
+    #[test]
+    fn who_may_not_come_takes_no_place() {
+        let admission = admission(9, 9, 9);
+        let kept = admission.admit(HERE).unwrap();
+        admission.set_rules(Access::new(&[], &[HERE.into()]), Limits { sessions: 1, ..admission.counts().limits });
+        assert_eq!(admission.admit(HERE).unwrap_err(), Refusal::AddressDenied);
+        assert_eq!(admission.sessions(), 1);
+        drop(kept);
+        assert!(admission.admit(THERE).is_ok());
     }
 
     #[test]

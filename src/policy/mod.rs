@@ -6,6 +6,7 @@
 //!
 //! Not in this room: what a failure is called ([`crate::event`]), how a refusal is sent (`session`).
 
+mod access;
 mod admission;
 mod commands;
 mod data_peer;
@@ -15,6 +16,7 @@ mod protection;
 mod refusal;
 mod route;
 
+pub use access::Access;
 pub use admission::{Admission, Limits, Permit, Seat};
 pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};

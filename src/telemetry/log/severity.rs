@@ -31,6 +31,8 @@ impl Severity {
             | Refusal::PrivilegedPort
             | Refusal::CommandPipelineFull
             | Refusal::DataProtectionRequired
+            | Refusal::AddressDenied
+            | Refusal::AddressNotAllowed
             | Refusal::TooManySessions
             | Refusal::TooManySessionsFromAddress
             | Refusal::TooManySessionsOfUser
