@@ -194,7 +194,8 @@ mod tests {
     fn who_may_not_come_takes_no_place() {
         let admission = admission(9, 9, 9);
         let kept = admission.admit(HERE).unwrap();
-        admission.set_rules(Access::new(&[], &[HERE.into()]), Limits { sessions: 1, ..admission.counts().limits });
+        let limits = Limits { sessions: 1, sessions_per_address: 9, sessions_per_user: 9 };
+        admission.set_rules(Access::new(&[], &[HERE.into()]), limits);
         assert_eq!(admission.admit(HERE).unwrap_err(), Refusal::AddressDenied);
         assert_eq!(admission.sessions(), 1);
         drop(kept);
