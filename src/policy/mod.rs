@@ -15,6 +15,7 @@ mod pace;
 mod protection;
 mod refusal;
 mod route;
+mod throttle;
 
 pub use access::Access;
 pub use admission::{Admission, Limits, Permit, Seat};
@@ -28,3 +29,4 @@ pub use protection::{
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
+pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};

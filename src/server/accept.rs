@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
@@ -176,7 +176,7 @@ fn admit(
 ) {
     let surroundings = shared.surroundings.load_full();
     let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-    let permit = match shared.admission.admit(client.ip()) {
+    let permit = match shared.admission.admit(client.ip(), Instant::now()) {
         Ok(permit) => permit,
         Err(refusal) => {
             surroundings.observer.observe(&Event::Turned { listener: &settings.name, client, refusal });

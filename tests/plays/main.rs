@@ -10,6 +10,7 @@ mod abort;
 mod access;
 mod active;
 mod auth;
+mod bans;
 mod backend_tls;
 mod bounce;
 mod ccc;

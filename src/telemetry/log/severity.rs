@@ -33,6 +33,8 @@ impl Severity {
             | Refusal::DataProtectionRequired
             | Refusal::AddressDenied
             | Refusal::AddressNotAllowed
+            | Refusal::AddressBanned
+            | Refusal::LoginBanned
             | Refusal::TooManySessions
             | Refusal::TooManySessionsFromAddress
             | Refusal::TooManySessionsOfUser
