@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::stage::{Client, End, Scene, Setup, Stage};
+use crate::stage::{Actor, Client, End, Scene, Setup, Stage};
 
 /// Few attempts, so that plays are short.
 fn strict() -> Setup {
@@ -25,7 +25,7 @@ async fn secured(stage: &Stage, from: &str) -> Client {
 }
 
 /// USER and PASS, which the backend answers with this. What the client hears is for the play.
-async fn tries(stage: &Stage, client: &mut Client, user: &str, answer: &str) {
+async fn tries(stage: &Stage, client: &mut Client, user: &str, answer: &str) -> Actor {
     client.says(format!("USER {user}")).await;
     let mut backend = stage.backend().welcomes().await;
     backend.hears_and_says(&format!("USER {user}"), "331 Password").await;
@@ -35,12 +35,13 @@ async fn tries(stage: &Stage, client: &mut Client, user: &str, answer: &str) {
     if answer.starts_with('2') {
         client.hears("230 ").await;
     }
+    backend
 }
 
 /// A session that ends with a wrong password and QUIT.
 async fn fails(stage: &Stage, from: &str, user: &str) {
     let mut client = secured(stage, from).await;
-    tries(stage, &mut client, user, "530 No").await;
+    let _backend = tries(stage, &mut client, user, "530 No").await;
     client.hears("530 ").await;
     client.says_and_hears("QUIT", "221 ").await;
 }
@@ -48,7 +49,7 @@ async fn fails(stage: &Stage, from: &str, user: &str) {
 /// The same, and the password is one too many.
 async fn fails_for_the_last_time(stage: &Stage, from: &str, user: &str) {
     let mut client = secured(stage, from).await;
-    tries(stage, &mut client, user, "530 No").await;
+    let _backend = tries(stage, &mut client, user, "530 No").await;
     client.refused(421, "too_many_login_attempts").await;
     assert_eq!(client.ends().await, End::CloseNotify);
 }
@@ -63,7 +64,7 @@ async fn is_banned(stage: &Stage, from: &str, user: &str, label: &str) {
 
 async fn logs_in(stage: &Stage, from: &str, user: &str) {
     let mut client = secured(stage, from).await;
-    tries(stage, &mut client, user, "230 In").await;
+    let _backend = tries(stage, &mut client, user, "230 In").await;
     client.says_and_hears("QUIT", "221 ").await;
 }
 

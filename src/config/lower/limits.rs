@@ -49,10 +49,11 @@ fn failed_logins(reader: &mut Reader<'_>, section: Section<'_>) -> Option<Failed
         return None;
     }
     let section = reader.subsection(section, "failed_logins");
+    let attempts = reader.value(section, "attempts", 5, |node| count(node, ATTEMPTS));
     let mut time =
         |key, minutes: u64| reader.value(section, key, Duration::from_secs(60 * minutes), |node| duration(node, BAN));
     let (within, ban) = (time("within", 10), time("ban", 15));
-    Some(FailedLogins { attempts: reader.value(section, "attempts", 5, |node| count(node, ATTEMPTS)), within, ban })
+    Some(FailedLogins { attempts, within, ban })
 }
 
 /// The longest command line in bytes.
