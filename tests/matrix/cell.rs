@@ -27,9 +27,8 @@ const LIMIT: Duration = Duration::from_secs(7 * 60);
 pub(crate) fn run(cell: &Cell) -> Result<(), String> {
     let wishes = wishes(cell);
     let Wishes { data, resumption, truncated, back } = wishes;
-    let gateway = format!(
-        "data: {data}, data_resumption: {resumption}, truncated_uploads: {truncated}, backend data: {back}"
-    );
+    let gateway =
+        format!("data: {data}, data_resumption: {resumption}, truncated_uploads: {truncated}, backend data: {back}");
     let mut outcome = Outcome::new(cell, cell.driver.version(), gateway);
     // Stands if this process is killed.
     outcome.done.push(Done::defect("the cell", Failure::wrong("cell", "it did not come to its end".into())));

@@ -64,7 +64,8 @@ impl Failure {
     /// Whether a data connection was refused because it did not resume the control connection's session: in the words of
     /// the gateway, vsftpd and ProFTPD.
     pub(crate) fn is_unresumed(&self) -> bool {
-        let words = ["[client_not_resumed]", "session reuse required", "425 Unable to build data connection: Operation not"];
+        let words =
+            ["[client_not_resumed]", "session reuse required", "425 Unable to build data connection: Operation not"];
         words.iter().any(|words| self.text.contains(words))
     }
 }
@@ -147,7 +148,8 @@ pub(crate) fn selftest() {
     assert!(!said("550 No such file").is_like(&said("425 No data connection")));
     assert!(!said("handshake failed").is_like(&said("no such name")));
     assert!(said("426 The client's data connection broke").is_like(&said("426 Data connection closed")));
-    let unresumed = ["522 no session [client_not_resumed].", "425 Unable to build data connection: Operation not permitted"];
+    let unresumed =
+        ["522 no session [client_not_resumed].", "425 Unable to build data connection: Operation not permitted"];
     assert!(said(unresumed[0]).is_like(&said(unresumed[1])));
     assert!(!said(unresumed[0]).is_like(&said("425 Unable to build data connection: Connection refused")));
     assert!(!said("x").is_as(&Failure { at: "open".into(), ..said("x") }));

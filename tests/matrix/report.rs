@@ -85,8 +85,13 @@ fn sum(text: &mut String, outcomes: &[Outcome]) {
     let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("an unknown system");
     let (cells, version) = (outcomes.len(), env!("CARGO_PKG_VERSION"));
     let system = system.trim_matches('"');
-    writeln!(text, "\nftps-gateway {version} on {system}: {cells} cells with {} pieces of work, {}.", done.clone().count(), told(done))
-        .unwrap();
+    writeln!(
+        text,
+        "\nftps-gateway {version} on {system}: {cells} cells with {} pieces of work, {}.",
+        done.clone().count(),
+        told(done)
+    )
+    .unwrap();
 }
 
 fn table(text: &mut String, heading: &str, columns: &[&str], rows: impl IntoIterator<Item = (String, Vec<String>)>) {
@@ -114,7 +119,11 @@ fn counted<'a>(done: impl Iterator<Item = &'a Done> + Clone) -> String {
     if done.clone().all(|done| done.verdict == Verdict::Cannot) {
         return "–".into();
     }
-    if done.clone().all(|done| matches!(done.verdict, Verdict::Ok | Verdict::Cannot)) { "ok".into() } else { told(done) }
+    if done.clone().all(|done| matches!(done.verdict, Verdict::Ok | Verdict::Cannot)) {
+        "ok".into()
+    } else {
+        told(done)
+    }
 }
 
 /// The same in numbers.
@@ -136,7 +145,9 @@ fn told<'a>(done: impl Iterator<Item = &'a Done>) -> String {
 
 fn servers(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     text.push_str("\n## Client × server\n\nAll work; the client's way differs from server to server. ");
-    text.push_str("`plain`, `explicit` and `implicit` say how the gateway comes to the server. Servers under TLS demand that\n");
+    text.push_str(
+        "`plain`, `explicit` and `implicit` say how the gateway comes to the server. Servers under TLS demand that\n",
+    );
     text.push_str("data connections resume, where they can, and then the gateway demands it of the clients that can. The server\n");
     text.push_str("opens the data connections itself by turns, but not pyftpdlib, which then loses some of its other sessions'.\n");
     let columns: Vec<_> = setups().into_iter().map(label).collect();
@@ -225,7 +236,8 @@ fn explanations(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
         for outcome in &of_it {
             for done in &outcome.done {
                 let Some(failure) = &done.failure else { continue };
-                let key = (rank(&done.item), word(&done.verdict), failure.at.clone(), numberless(&brief(&failure.text)));
+                let key =
+                    (rank(&done.item), word(&done.verdict), failure.at.clone(), numberless(&brief(&failure.text)));
                 entries.entry(key).or_insert((Vec::new(), done)).0.push(&outcome.cell);
             }
         }
