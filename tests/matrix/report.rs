@@ -103,7 +103,11 @@ fn table(text: &mut String, heading: &str, columns: &[&str], rows: impl IntoIter
 
 fn versions(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     let first = |of: &dyn Fn(&Outcome) -> bool| outcomes.iter().find(|outcome| of(outcome)).unwrap();
-    text.push_str("\n## Versions\n");
+    text.push_str("\n## Versions\n\nOf Debian where not said otherwise. `-resuming`: the same client with the few lines that make its data\n");
+    text.push_str(
+        "connections resume. `dotnet-like`: a script that does as .NET's FtpWebRequest: data connection before the\n",
+    );
+    text.push_str("command, no `close_notify`.\n");
     let rows = drivers.iter().map(|driver| {
         let found = first(&|outcome| outcome.driver == *driver);
         ((*driver).to_owned(), vec![plain(&found.version)])
