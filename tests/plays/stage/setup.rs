@@ -30,6 +30,7 @@ pub(crate) struct Setup {
     /// Where state is kept, when it is to outlive the stage.
     pub(crate) state_dir: Option<std::path::PathBuf>,
     sections: BTreeMap<&'static str, Vec<String>>,
+    listener: Vec<String>,
     backend: Vec<String>,
     top: Vec<String>,
 }
@@ -52,6 +53,7 @@ impl Setup {
             verify: true,
             state_dir: None,
             sections: BTreeMap::new(),
+            listener: Vec::new(),
             backend: Vec::new(),
             top: Vec::new(),
         }
@@ -61,6 +63,13 @@ impl Setup {
     #[must_use]
     pub(crate) fn with(mut self, section: &'static str, entry: impl Into<String>) -> Self {
         self.sections.entry(section).or_default().push(entry.into());
+        self
+    }
+
+    /// A key of all listeners, like `proxy_protocol: 127.0.0.1`.
+    #[must_use]
+    pub(crate) fn listener(mut self, entry: impl Into<String>) -> Self {
+        self.listener.push(entry.into());
         self
     }
 
@@ -155,7 +164,8 @@ impl Setup {
             let host = if address.contains(':') { format!("[{address}]") } else { (*address).to_owned() };
             for mode in ["explicit", "implicit"] {
                 let name = if at == 0 { mode.to_owned() } else { format!("{mode}-{at}") };
-                writeln!(text, "  - {{ address: \"{host}:0\", tls: {mode}, name: {name} }}").unwrap();
+                let more: String = self.listener.iter().map(|entry| format!(", {entry}")).collect();
+                writeln!(text, "  - {{ address: \"{host}:0\", tls: {mode}, name: {name}{more} }}").unwrap();
             }
         }
         let mut sections = self.sections.clone();
