@@ -8,6 +8,7 @@
 
 mod access;
 mod admission;
+mod certificate;
 mod commands;
 mod data_peer;
 mod host;
@@ -19,6 +20,7 @@ mod throttle;
 
 pub use access::Access;
 pub use admission::{Admission, Limits, Permit, Seat};
+pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
 pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
 pub use host::HostNames;

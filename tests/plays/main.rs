@@ -14,6 +14,7 @@ mod bans;
 mod backend_tls;
 mod bounce;
 mod ccc;
+mod client_certificates;
 mod closing_download;
 mod closing_upload;
 mod drain_reload;
