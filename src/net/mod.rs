@@ -5,8 +5,10 @@
 
 mod connect;
 mod listen;
+mod peek;
 mod socket;
 
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_data, tune};
+pub use peek::{Start, peek_start};
 pub use socket::{Progress, Socket};

@@ -12,6 +12,7 @@ use tokio_rustls::{LazyConfigAcceptor, server};
 
 use super::failure::HandshakeFailure;
 use super::identity::Identities;
+use super::seal::Seal;
 use super::settings::MinimumVersion;
 use super::stream::Stream;
 use super::tickets::{ConnectionTickets, Offer, SessionTickets};
@@ -158,6 +159,11 @@ impl SessionTls {
         let handshake = describe(&stream, Channel::Control);
         self.control_name.clone_from(&sni);
         Ok(Secured { stream: Stream::Server(Box::new(stream)), sni, handshake })
+    }
+
+    /// Tells the tickets of this session from those of others.
+    pub fn seal(&self) -> Seal {
+        Seal::new(Arc::clone(&self.tickets))
     }
 
     /// Secures a data connection, in passive and active mode alike (RFC 4217 §7). The caller sets the deadline.
