@@ -255,7 +255,9 @@ mod tests {
 
     #[test]
     fn what_is_not_tls_is_seen_by_its_first_bytes() {
-        for bytes in [&b"GET / HTTP/1.1"[..], b"\x80\x2e\x01\x03\x01", b"\x16\x02", b"\x16\x03\x01\x00\x00", b"\x17\x03"] {
+        for bytes in
+            [&b"GET / HTTP/1.1"[..], b"\x80\x2e\x01\x03\x01", b"\x16\x02", b"\x16\x03\x01\x00\x00", b"\x17\x03"]
+        {
             assert_eq!(read_hello(bytes), Hello::Not);
         }
         // A record that is too long, and another message than a ClientHello.

@@ -178,11 +178,8 @@ impl Dialogue {
             }
             FrontNews::Secured(_) => *front = Front::Ready,
             FrontNews::NotResumed(resumption) => {
-                let result = if resumption_required {
-                    TransferResult::ClientNotResumed
-                } else {
-                    TransferResult::PortShared
-                };
+                let result =
+                    if resumption_required { TransferResult::ClientNotResumed } else { TransferResult::PortShared };
                 *front = Front::Failed(result, resumption.text());
             }
             FrontNews::Failed(outcome) => *front = Front::Failed(failure_of(outcome), outcome.text()),
@@ -270,8 +267,7 @@ impl Dialogue {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         if let (Front::Arrived { must_resume }, Protection::Clear) = (transfer.front, transfer.protection) {
             // Whoever came has shown a TLS session, and nobody proves anything in clear.
-            transfer.front =
-                if must_resume { Front::Failed(TransferResult::PortShared, CLEAR) } else { Front::Ready };
+            transfer.front = if must_resume { Front::Failed(TransferResult::PortShared, CLEAR) } else { Front::Ready };
         }
         if !transfer.started || transfer.failure.is_some() {
             return;

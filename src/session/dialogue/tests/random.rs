@@ -82,8 +82,10 @@ impl World<'_> {
             Step::SecureBack => {
                 self.pick(&[Input::Back(BackNews::Secured), Input::Back(BackNews::Failed(DataOutcome::TlsFailed))]);
             }
-            Step::OpenFront => self
-                .pick(&[Input::Front(FrontNews::Arrived { must_resume: false }), Input::Front(FrontNews::Failed(DataOutcome::ConnectFailed))]),
+            Step::OpenFront => self.pick(&[
+                Input::Front(FrontNews::Arrived { must_resume: false }),
+                Input::Front(FrontNews::Failed(DataOutcome::ConnectFailed)),
+            ]),
             Step::SecureFront => self.pick(&[
                 Input::Front(FrontNews::Secured(Resumption::Resumed)),
                 Input::Front(FrontNews::TlsFailed(HandshakeResult::Closed)),
