@@ -188,6 +188,7 @@ async fn no_port_left_for_an_address_is_425() {
     scene.goes_passive().await;
     let mut other = scene.stage.secured_client().await;
     let mut back = scene.stage.logs_in(&mut other).await;
+    other.protects().await;
     other.says("PASV").await;
     other.refused(425, "passive_ports_exhausted").await;
     other.says("EPSV").await;
