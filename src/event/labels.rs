@@ -108,6 +108,7 @@ labelled! {
         Unproven "unproven" "it offered the TLS session of a session that waits on that port, and did not resume it",
         NoHello "no_hello" "it sent no whole ClientHello in time (timeouts.data_connect)",
         CrowdedOut "crowded_out" "too many connections of its address had not said whose they are",
+        ProxyHeader "proxy_header" "a balancer sent no PROXY header, or a wrong one (passive.proxy_protocol)",
     }
 }
 

@@ -15,12 +15,14 @@ use tokio::time::timeout;
 use super::table::{Arrival, Called, Key, Receipt};
 use super::{Ports, lock};
 use crate::event::{Event, Resumption, Stray};
-use crate::net::{Start, peek_start, tune};
+use crate::net::{Start, peek_start, read_header, tune};
 use crate::policy::{Nobodys, Offer, canonical, claim_offered, claim_passive};
 use crate::tls::{Hello, LONGEST_HELLO, Offered, Seal, SessionName, read_hello};
 
 /// After a failed accept (no file descriptors left, mostly): trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections of balancers on one port whose PROXY header is awaited at once. It comes with the first packet.
+const HEADERS: usize = 256;
 
 /// A look that is under way; its place is free when it is dropped.
 struct Look {
@@ -33,10 +35,17 @@ struct Look {
 
 /// Takes connections to one port for ever.
 pub(super) async fn accept(listener: TcpListener, port: u16, ports: Arc<Ports>) {
+    let mut introductions = JoinSet::new();
     let mut looks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(introduced) = introductions.join_next() => {
+                if let Ok(Some((stream, peer))) = introduced {
+                    receive(stream, peer, port, &ports, &mut looks);
+                }
+                continue;
+            }
             Some(_) = looks.join_next() => continue,
         };
         let (stream, peer) = match accepted {
@@ -47,22 +56,51 @@ pub(super) async fn accept(listener: TcpListener, port: u16, ports: Arc<Ports>) 
                 continue;
             }
         };
-        let address = canonical(peer.ip());
-        let receipt = lock(&ports.table).receive((port, address), ports.numbers.len());
-        match receipt {
-            Receipt::Nobody => ports.stray(peer, port, Stray::NoReservation),
-            Receipt::ByAddress(waiting) => {
-                tune(&stream);
-                let given =
-                    claim_passive(peer, address).is_ok_and(|claim| waiting.give(Arrival::Connection(stream, claim)));
-                if !given {
-                    ports.stray(peer, port, Stray::NoReservation);
-                }
+        let deadline = lock(&ports.table).awaits_header(canonical(peer.ip()));
+        match deadline {
+            None => receive(stream, peer, port, &ports, &mut looks),
+            Some(_) if introductions.len() >= HEADERS => ports.stray(peer, port, Stray::ProxyHeader),
+            Some(deadline) => {
+                introductions.spawn(introduce(stream, peer, port, deadline, Arc::clone(&ports)));
             }
-            Receipt::Look { number, called, within } => {
-                let look = Look { ports: Arc::clone(&ports), key: (port, address), number, called, within };
-                looks.spawn(look.at(stream, peer));
+        }
+    }
+}
+
+/// A balancer says whose connection it is.
+async fn introduce(
+    mut stream: TcpStream,
+    balancer: SocketAddr,
+    port: u16,
+    deadline: Duration,
+    ports: Arc<Ports>,
+) -> Option<(TcpStream, SocketAddr)> {
+    match read_header(&mut stream, deadline).await {
+        Ok(named) => Some((stream, named.map_or(balancer, |named| named.source))),
+        Err(error) => {
+            tracing::debug!(%error, %balancer, port, "a balancer did not say whose data connection it is");
+            ports.stray(balancer, port, Stray::ProxyHeader);
+            None
+        }
+    }
+}
+
+/// Gives a connection to whoever waits for it, or has a look at it first.
+fn receive(stream: TcpStream, peer: SocketAddr, port: u16, ports: &Arc<Ports>, looks: &mut JoinSet<()>) {
+    let address = canonical(peer.ip());
+    let receipt = lock(&ports.table).receive((port, address), ports.numbers.len());
+    match receipt {
+        Receipt::Nobody => ports.stray(peer, port, Stray::NoReservation),
+        Receipt::ByAddress(waiting) => {
+            tune(&stream);
+            let claim = claim_passive(peer, address);
+            if !claim.is_ok_and(|claim| waiting.give(Arrival::Connection(stream, claim))) {
+                ports.stray(peer, port, Stray::NoReservation);
             }
+        }
+        Receipt::Look { number, called, within } => {
+            let look = Look { ports: Arc::clone(ports), key: (port, address), number, called, within };
+            looks.spawn(look.at(stream, peer));
         }
     }
 }

@@ -4,7 +4,8 @@
 //! address), so clients of many addresses hold reservations on one port; where sessions of one address do, which happens
 //! when there are more of them than ports, by the TLS session that its ClientHello offers; one that matches none is
 //! dropped and counted; a reservation that is dropped is forgotten. A port goes to the same client again as late as
-//! possible, so that a late connection of an earlier transfer finds nobody.
+//! possible, so that a late connection of an earlier transfer finds nobody. Who a balancer brings is waited for outside
+//! the accept loop.
 //!
 //! Not in this room: the handshake, and so the proof that a connection is of the session that it names (`session`).
 
@@ -17,6 +18,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -114,6 +116,12 @@ impl PassivePorts {
             acceptors.spawn(arrive::accept(listener, port, Arc::clone(&ports)));
         }
         Ok(Self { ports, _acceptors: acceptors })
+    }
+
+    /// From now on connections from these networks begin with a PROXY header, which must be there within `header`, and
+    /// belong to whom it names.
+    pub fn set_balancers(&self, balancers: Vec<IpNet>, header: Duration) {
+        lock(&self.ports.table).set_balancers(balancers, header);
     }
 
     /// A session from this address may reserve ports. `seal`: its control connection's TLS.

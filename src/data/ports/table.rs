@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -45,6 +46,9 @@ pub(super) struct Table {
     /// Where the search for a free port begins next.
     next: usize,
     serial: u64,
+    balancers: Vec<IpNet>,
+    /// How long a balancer's PROXY header may take.
+    header: Duration,
 }
 
 /// The sessions of one address.
@@ -114,6 +118,16 @@ impl Waiting {
 }
 
 impl Table {
+    /// See [`super::PassivePorts::set_balancers`].
+    pub(super) fn set_balancers(&mut self, balancers: Vec<IpNet>, header: Duration) {
+        (self.balancers, self.header) = (balancers, header);
+    }
+
+    /// How long a header from this address is waited for; `None`: it sends none.
+    pub(super) fn awaits_header(&self, address: IpAddr) -> Option<Duration> {
+        self.balancers.iter().any(|network| network.contains(&address)).then_some(self.header)
+    }
+
     /// One more session at an address. Returns its number.
     pub(super) fn join(&mut self, client: IpAddr, seal: Option<&Seal>) -> (u64, Arc<Notify>) {
         let serial = self.number();
