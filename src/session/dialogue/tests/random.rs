@@ -76,8 +76,12 @@ impl World<'_> {
             }
             Step::OpenBack(_) => {
                 self.pick(&[Input::Back(BackNews::Opened), Input::Back(BackNews::Failed(DataOutcome::ConnectFailed))]);
-                // The client comes in its own time.
-                self.news.push(Input::Front(FrontNews::Arrived { must_resume: false }));
+                // The client comes in its own time, or nobody does that can be told.
+                self.pick(&[
+                    Input::Front(FrontNews::Arrived { must_resume: false }),
+                    Input::Front(FrontNews::Arrived { must_resume: true }),
+                    Input::Front(FrontNews::NotResumed(Resumption::NoneOffered)),
+                ]);
             }
             Step::SecureBack => {
                 self.pick(&[Input::Back(BackNews::Secured), Input::Back(BackNews::Failed(DataOutcome::TlsFailed))]);
@@ -89,6 +93,7 @@ impl World<'_> {
             Step::SecureFront => self.pick(&[
                 Input::Front(FrontNews::Secured(Resumption::Resumed)),
                 Input::Front(FrontNews::TlsFailed(HandshakeResult::Closed)),
+                Input::Front(FrontNews::NotResumed(Resumption::Expired)),
             ]),
             Step::Pump(_) => self.pick(&[
                 Input::Pumped(PumpEnd::SourceEnded { clean: true }),

@@ -408,3 +408,34 @@ fn resumption_is_required_where_policy_says_so() {
     assert_eq!(heard(&steps), [522]);
     assert!(steps.contains(&Step::CloseBack(Close::Cut)));
 }
+
+/// On a port that several share, who did not prove whose he is gets nothing, under every policy but with its own words.
+#[test]
+fn what_did_not_resume_on_a_shared_port_is_522() {
+    for (policy, label) in [(DataResumption::Prefer, "port_shared"), (DataResumption::Require, "client_not_resumed")] {
+        let policy = ProtectionPolicy { data_resumption: policy, ..POLICY };
+        let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+        stage.input(Input::Front(FrontNews::Arrived { must_resume: true }));
+        stage.input(Input::Front(FrontNews::NotResumed(Resumption::CipherDiffers)));
+        let steps = stage.client("RETR a");
+        assert_eq!(heard(&steps), [522]);
+        let told = steps
+            .iter()
+            .any(|step| matches!(step, Step::Answer(reply) if String::from_utf8_lossy(reply.text()).contains(label)));
+        assert!(told, "{steps:?}");
+    }
+}
+
+/// In clear nothing is ever proved.
+#[test]
+fn what_must_prove_whose_it_is_is_not_taken_in_clear() {
+    let policy = ProtectionPolicy { data: Requirement::Optional, ..POLICY };
+    let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+    assert_eq!(heard(&stage.client("PROT C")), [200]);
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: true }));
+    stage.client("RETR a");
+    stage.input(Input::Back(BackNews::Opened));
+    let steps = stage.backend("150 here\r\n");
+    assert_eq!(heard(&steps), [150, 522]);
+    assert!(!steps.iter().any(|step| matches!(step, Step::Pump(_))), "{steps:?}");
+}
