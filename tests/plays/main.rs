@@ -12,6 +12,7 @@ mod auth;
 mod backend_tls;
 mod bounce;
 mod ccc;
+mod client_certificates;
 mod closing_download;
 mod closing_upload;
 mod drain_reload;
