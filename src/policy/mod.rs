@@ -16,6 +16,7 @@ mod pace;
 mod protection;
 mod refusal;
 mod route;
+mod shared_port;
 mod throttle;
 
 pub use access::Access;
@@ -31,4 +32,5 @@ pub use protection::{
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
+pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
 pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};
