@@ -44,7 +44,8 @@ fn files(folder: &str, ending: &str) -> Vec<Source> {
 }
 
 fn sources() -> Vec<Source> {
-    let sources: Vec<_> = ["src", "tests", "benches", "fuzz"].into_iter().flat_map(|in_| files(in_, "rs")).collect();
+    let sources: Vec<_> =
+        ["src", "tests", "benches", "bench/load/src", "fuzz"].into_iter().flat_map(|in_| files(in_, "rs")).collect();
     assert!(sources.len() > 50);
     sources
 }

@@ -202,7 +202,9 @@ async fn converse(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> std::io::
             }
             ("PWD", _) => "257 \"/\"".to_owned(),
             ("SYST", _) => "215 UNIX Type: L8".to_owned(),
-            ("FEAT", _) => "211-Features:\r\n EPSV\r\n UTF8\r\n211 End".to_owned(),
+            // mod_proxy believes in AUTH TLS when it is told of it.
+            ("FEAT", Some(_)) => "211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n EPSV\r\n UTF8\r\n211 End".to_owned(),
+            ("FEAT", None) => "211-Features:\r\n EPSV\r\n UTF8\r\n211 End".to_owned(),
             ("QUIT", _) => {
                 say(&mut control, "221 bye").await?;
                 return control.into_inner().shutdown().await;

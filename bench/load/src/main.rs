@@ -1,27 +1,42 @@
-//! `ftps-gateway-load`: measures the gateway on this machine. `bench/run` builds both and calls it.
+//! `ftps-gateway-load`: measures the gateway on this machine beside others. `bench/run` builds both, installs the others and
+//! calls it.
 
 mod backend;
 mod client;
 mod figures;
+mod goals;
+mod machine;
 mod measure;
+mod page;
 mod peers;
 mod proxy;
+mod suite;
 mod system;
 mod tls;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
-use figures::Figures;
-use measure::{Amount, beside, bulk, idle, sessions, slow, small};
-use proxy::{Kind, Proxy, Stage};
+use machine::Machine;
+use measure::Amount;
+use page::Run;
+use proxy::{Kind, Stage};
+use suite::{Order, Outcome, Part};
 
-/// Measures ftps-gateway.
+/// Whatever happens, it is over by then.
+const PATIENCE: Duration = Duration::from_secs(45 * 60);
+
+/// Measures ftps-gateway beside others on this machine. A whole run writes docs/performance.md; any other only prints.
 #[derive(Debug, Parser)]
+#[command(name = "bench/run")]
 struct Arguments {
     /// The gateway's program, built with --release.
     #[arg(long, default_value = "target/release/ftps-gateway")]
@@ -29,13 +44,19 @@ struct Arguments {
     /// Where `tests/peers/install --bench` has put the others.
     #[arg(long, default_value = "target/peers")]
     peers: PathBuf,
+    /// What a whole run writes.
+    #[arg(long, default_value = "docs/performance.md")]
+    page: PathBuf,
     /// The gateway alone.
     #[arg(long)]
     without_peers: bool,
+    /// Do not delete the configurations and logs of this run.
+    #[arg(long)]
+    keep: bool,
     /// One round, and less of everything.
     #[arg(long)]
     quick: bool,
-    /// Rounds; what is printed at the end are medians.
+    /// How often everything is measured. Default: 3, or 1 with --quick.
     #[arg(long)]
     rounds: Option<usize>,
     /// Only this part; may be given again.
@@ -43,28 +64,11 @@ struct Arguments {
     only: Vec<Part>,
 }
 
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// Bytes of long transfers.
-    Bulk,
-    /// Complete sessions.
-    Sessions,
-    /// Small files, and NOOP.
-    Small,
-    /// Commands beside a transfer.
-    Beside,
-    /// Memory of idle sessions.
-    Idle,
-    /// Memory of slow transfers.
-    Slow,
-}
-
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ftps-gateway-load: {error:#}");
+            eprintln!("bench/run: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -74,57 +78,45 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Before there are threads: they inherit the place.
     let places = system::Places::take()?;
     let files = system::raise_files()?;
-    let folder = tempfile::tempdir()?;
-    let identity = tls::Identity::make(folder.path())?;
-    let backend = backend::Backend::start(&identity)?;
-    let backend = Arc::new(backend);
-    let gateway = arguments.gateway.canonicalize().context("there is no gateway")?;
-    let stage =
-        Stage { folder: folder.path().to_owned(), identity, backend, places, gateway, peers: arguments.peers.clone() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure(&stage, arguments, files))
-}
-
-async fn measure(stage: &Stage, arguments: &Arguments, files: u64) -> Result<()> {
-    let amount = if arguments.quick { Amount::QUICK } else { Amount::WHOLE };
-    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 });
-    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let mut figures = Figures::default();
-    let mut proxies = Vec::new();
-    for kind in Kind::ALL {
-        if kind == Kind::Gateway || !arguments.without_peers {
-            proxies.push(Proxy::start(kind, stage, kind.name())?);
-        }
+    // Some of them leave root behind and still want to get at their files.
+    let mut folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir()?;
+    if arguments.keep {
+        folder.disable_cleanup(true);
+        println!("configurations and logs: {}", folder.path().display());
     }
-    for _ in 0..rounds {
-        if wanted(Part::Bulk) {
-            for way in bulk::WAYS {
-                for proxy in proxies.iter().filter(|proxy| way.is_open_to(proxy.kind)) {
-                    bulk::measure(stage, proxy, way, amount, &mut figures).await?;
-                }
-            }
-        }
-        if wanted(Part::Sessions) {
-            for proxy in proxies.iter().filter(|proxy| proxy.kind.speaks_ftp()) {
-                sessions::measure(stage, proxy, amount, &mut figures).await?;
-            }
-        }
-        if wanted(Part::Small) {
-            for proxy in proxies.iter().filter(|proxy| proxy.kind.speaks_ftp()) {
-                small::measure(stage, proxy, amount, &mut figures).await?;
-            }
-        }
-        if wanted(Part::Beside) {
-            for proxy in proxies.iter().filter(|proxy| proxy.kind.is_ftp_proxy()) {
-                beside::measure(stage, proxy, amount, &mut figures).await?;
-            }
-        }
-        if wanted(Part::Slow) {
-            slow::measure(stage, Kind::Gateway, amount, &mut figures).await?;
-        }
-        if wanted(Part::Idle) {
-            idle::measure(stage, Kind::Gateway, amount, system::sessions_that_fit(files), &mut figures).await?;
-        }
+    let identity = tls::Identity::make(folder.path())?;
+    let backend = Arc::new(backend::Backend::start(&identity)?);
+    let gateway = arguments.gateway.canonicalize().context("there is no gateway")?;
+    let peers = arguments.peers.clone();
+    let stage = Stage { folder: folder.path().to_owned(), identity, backend, places, gateway, peers };
+    let whole = !arguments.quick && arguments.only.is_empty() && !arguments.without_peers;
+    let order = Order {
+        parts: if arguments.only.is_empty() { Part::value_variants().to_vec() } else { arguments.only.clone() },
+        peers: if arguments.without_peers { vec![Kind::Gateway] } else { Kind::ALL.to_vec() },
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
+        amount: if arguments.quick { Amount::QUICK } else { Amount::WHOLE },
+        files,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let Outcome { figures, versions, left_out } = runtime.block_on(until_ended(suite::run(&stage, &order)))?;
+    let machine = Machine::look(places, files);
+    let page = page::page(&Run { machine, rounds: order.rounds, versions, left_out, figures });
+    if whole {
+        std::fs::write(&arguments.page, page)?;
+        println!("{} is written", arguments.page.display());
+    } else {
+        println!("\n{page}");
     }
     Ok(())
+}
+
+/// A signal ends the run too, and then nothing of it is left either.
+async fn until_ended<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut ended = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        () = tokio::time::sleep(PATIENCE) => bail!("not done after {PATIENCE:?}"),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = ended.recv() => bail!("terminated"),
+    }
 }

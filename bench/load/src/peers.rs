@@ -83,10 +83,10 @@ state_dir: {state}
 /// transfer goes nowhere.
 fn mod_proxy(stage: &Stage, folder: &Path, ports: Ports) -> Result<String> {
     let (identity, backend) = (&stage.identity, &stage.backend);
-    let server = |backend: String, tls: &str, tables: &str| -> Result<String> {
-        let tables = folder.join(tables);
-        fs::create_dir_all(&tables)?;
-        Ok(format!(
+    let tables = folder.join("tables");
+    fs::create_dir_all(&tables)?;
+    let server = |backend: String, tls: &str| {
+        format!(
             r#"TLSEngine on
 TLSRequired ctrl
 TLSProtocol TLSv1.2 TLSv1.3
@@ -96,7 +96,6 @@ TLSVerifyClient off
 TLSOptions NoSessionReuseRequired
 ProxyEngine on
 ProxyRole reverse
-ProxyTables {tables}
 ProxyReverseServers ftp://{backend}
 {tls}
 RequireValidShell off
@@ -104,8 +103,7 @@ TransferLog none
 "#,
             certificate = identity.certificate().display(),
             key = identity.key().display(),
-            tables = tables.display(),
-        ))
+        )
     };
     let private = format!("ProxyTLSEngine on\nProxyTLSCACertificateFile {}", identity.authority().display());
     Ok(format!(
@@ -130,6 +128,7 @@ DelayEngine off
 UseReverseDNS off
 WtmpLog off
 TimeoutIdle 3600
+ProxyTables {tables}
 {plain}
 <VirtualHost 127.0.0.1>
 Port {private_port}
@@ -139,9 +138,10 @@ Port {private_port}
         modules = stage.peers.join("modproxy/usr/lib/proftpd").display(),
         port = ports.ftp.port(),
         folder = folder.display(),
-        plain = server(backend.ftp.to_string(), "ProxyTLSEngine off", "tables")?,
+        plain = server(backend.ftp.to_string(), "ProxyTLSEngine off"),
         private_port = ports.ftps.port(),
-        private = server(backend.ftps.to_string(), &private, "tables-private")?,
+        private = server(backend.ftps.to_string(), &private),
+        tables = tables.display(),
     ))
 }
 

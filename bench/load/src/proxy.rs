@@ -1,8 +1,7 @@
 //! The proxies that are measured: who they are, and how one is started, awaited and ended.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -131,10 +130,8 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts one and waits until it listens. `label` names its files.
     pub(crate) fn start(kind: Kind, stage: &Stage, label: &str) -> Result<Self> {
-        let folder = stage.folder.join(label);
+        let folder = stage.folder.join(label.replace(char::is_whitespace, "-"));
         fs::create_dir_all(&folder)?;
-        // Some of them leave root behind and still want to get at their files.
-        fs::set_permissions(&folder, Permissions::from_mode(0o777))?;
         let ports = Ports::free()?;
         let mut command = peers::command(kind, stage, &folder, ports)?;
         let log = folder.join("log");
@@ -168,6 +165,7 @@ impl Proxy {
         Ok(())
     }
 
+    /// Ends it, waits for it.
     fn stop(&mut self) -> Result<()> {
         let pid = Pid::from_child(&self.child);
         // Twice: the gateway drains on the first.

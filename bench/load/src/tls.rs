@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -31,6 +31,8 @@ impl Identity {
     /// Makes both and writes them into `folder`.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
         let mut authority = CertificateParams::new(Vec::new())?;
+        // OpenSSL takes a certificate whose issuer has its own name for a self-signed one.
+        authority.distinguished_name.push(DnType::CommonName, "authority of the run");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
@@ -69,7 +71,8 @@ impl Identity {
     /// How a client comes to a proxy.
     pub(crate) fn client(&self, version: Version) -> Result<ClientConfig> {
         let mut provider = default_provider();
-        provider.kx_groups = vec![kx_group::X25519];
+        // Under TLS 1.2 the curve of the certificate must be among them (RFC 8422 §5.1).
+        provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
         let (version, suite) = match version {
             Version::Tls12 => (&TLS12, cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
             Version::Tls13 => (&TLS13, cipher_suite::TLS13_AES_256_GCM_SHA384),

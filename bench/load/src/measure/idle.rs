@@ -57,12 +57,14 @@ pub(crate) async fn measure(
         figures.record(&memory(step), kind, user + system);
         if proxied {
             figures.record(&beside(step), kind, latency(&target, amount).await?);
-            figures.record(HELD, kind, step as f64);
         }
     }
     // All of them are still there.
     for session in &mut sessions {
         bounded("an idle session's NOOP", session.ask("NOOP", "200")).await?;
+    }
+    if proxied {
+        figures.record(HELD, kind, sessions.len() as f64);
     }
     Ok(())
 }
