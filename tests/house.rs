@@ -181,7 +181,7 @@ fn the_readmes_commands_are_there() {
     }
     assert!(read("Cargo.toml").lines().any(|line| line.starts_with("demo = [")));
     assert!(read("src/main.rs").contains("Demo(app::DemoOptions)"));
-    for script in ["tests/run", ".ci/run", "tests/peers/install"] {
+    for script in ["tests/run", ".ci/run", "tests/peers/install", "bench/run"] {
         assert!(project(script).metadata().unwrap().permissions().mode() & 0o111 != 0, "{script}");
     }
 }
