@@ -91,7 +91,8 @@ impl Wire {
             self.flush().await?;
             self.stream.finish().await.map_err(WhyClosed::from)
         };
-        match timeout(GOODBYE, goodbye).await {
+        // Every stage of a session can end here; none of them needs room for it before.
+        match Box::pin(timeout(GOODBYE, goodbye)).await {
             Ok(Ok(())) => {}
             Ok(Err(why)) => tracing::trace!(?why, "no good-bye: the peer is gone"),
             Err(_) => tracing::trace!("no good-bye: the peer takes nothing"),
