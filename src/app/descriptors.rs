@@ -42,7 +42,8 @@ fn fall_short(settings: &Settings, limit: u64) -> Option<Shortage> {
     let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
     let listeners = count(settings.listeners.len());
     // A passive port is bound on each address that clients can dial.
-    let bound = OWN.saturating_add(listeners).saturating_add(listeners.saturating_mul(count(settings.data.ports.len())));
+    let bound =
+        OWN.saturating_add(listeners).saturating_add(listeners.saturating_mul(count(settings.data.ports.len())));
     let needed = bound.saturating_add(count(settings.limits.sessions).saturating_mul(PER_SESSION));
     let sessions = limit.saturating_sub(bound) / PER_SESSION;
     (needed > limit).then_some(Shortage { needed, limit, sessions })
@@ -61,10 +62,7 @@ mod tests {
         // 1000 sessions, a hundred ports on two addresses, two listeners, and the process' own.
         let needed = 4000 + 200 + 2 + OWN;
         assert_eq!(fall_short(&settings, needed), None);
-        assert_eq!(
-            fall_short(&settings, needed - 1),
-            Some(Shortage { needed, limit: needed - 1, sessions: 999 })
-        );
+        assert_eq!(fall_short(&settings, needed - 1), Some(Shortage { needed, limit: needed - 1, sessions: 999 }));
         assert_eq!(fall_short(&settings, 100), Some(Shortage { needed, limit: 100, sessions: 0 }));
     }
 }
