@@ -100,6 +100,19 @@ pub struct Who {
     pub listener: Arc<str>,
     /// The client.
     pub client: SocketAddr,
+    /// How it came.
+    pub via: Via,
+}
+
+/// How a client came to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// By itself.
+    Direct,
+    /// Through this balancer, which has named it.
+    Balancer(SocketAddr),
+    /// It is a balancer that looks whether the gateway is there.
+    Check,
 }
 
 /// What a TLS handshake came to.

@@ -143,6 +143,7 @@ impl Gateway {
         }
         let addresses = passive_addresses(bound.iter().map(|bound| bound.address().ip()));
         let ports = Arc::new(PassivePorts::bind(&settings.data.ports, &addresses, &observer)?);
+        ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         let pages = Arc::new(Pages::new(Arc::clone(&metrics)));
         let admin = match settings.admin {
             Some(admin) => Some(Admin::start(admin.address, &pages).await?),
@@ -231,6 +232,7 @@ impl Gateway {
             pace: Arc::clone(&old.pace),
             observer: Arc::clone(&old.observer),
         };
+        old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
         // What is bound stays bound, so the next reload still says so.
         let bound = std::mem::replace(&mut *current, settings);

@@ -42,7 +42,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "listeners[].address" Required;
     "listeners[].tls" Default("explicit");
     "listeners[].name" Nothing;
-    "listeners[].proxy_protocol" Later;
+    "listeners[].proxy_protocol" Nothing;
     "tls" Section;
     "tls.certificates" Nothing;
     "tls.certificates[].certificate" Required;
@@ -59,6 +59,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "passive.advertise" Nothing;
     "passive.advertise[].clients" Nothing;
     "passive.advertise[].address" Required;
+    "passive.proxy_protocol" Nothing;
     "active" Section;
     "active.enabled" Default("true");
     "active.source_port" Default("any");
@@ -72,7 +73,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "backends.<name>.verify.name" Nothing;
     "backends.<name>.verify.fingerprint" Nothing;
     "backends.<name>.data" Default("auto");
-    "backends.<name>.proxy_protocol" Later;
+    "backends.<name>.proxy_protocol" Default("none");
     "backends.<name>.max_sessions" Later;
     "backends.<name>.health_check" Later;
     "routes" Nothing;

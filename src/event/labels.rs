@@ -101,6 +101,7 @@ labelled! {
     /// Why a connection to a passive port was dropped.
     Stray {
         NoReservation "no_reservation" "nobody at that address waits for a connection on that port",
+        ProxyHeader "proxy_header" "a balancer sent no PROXY header, or a wrong one (passive.proxy_protocol)",
     }
 }
 

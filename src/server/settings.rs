@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 /// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerSettings {
@@ -12,6 +14,8 @@ pub struct ListenerSettings {
     pub tls: TlsMode,
     /// Its name in logs, metrics and routes.
     pub name: Arc<str>,
+    /// Balancers: what comes from them begins with a PROXY header. Nobody else may send one.
+    pub balancers: Vec<IpNet>,
 }
 
 /// When TLS begins on a listener.

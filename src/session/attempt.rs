@@ -7,6 +7,7 @@ use super::run::Surroundings;
 use crate::backend::{BackLeg, Backend, BackendError, Deadlines, dial};
 use crate::event::{BackendFailure, Event, Who};
 use crate::ftp::Verb;
+use crate::net::Endpoints;
 use crate::policy::{Cleared, Protection};
 
 /// A login that has begun with USER.
@@ -39,6 +40,7 @@ pub(super) async fn dial_for(
     who: Arc<Who>,
     surroundings: Arc<Surroundings>,
     backend: &Arc<Backend>,
+    client: Endpoints,
 ) -> Result<BackLeg, BackendError> {
     let timeouts = surroundings.settings.timeouts;
     let deadlines = Deadlines {
@@ -47,7 +49,7 @@ pub(super) async fn dial_for(
         reply: timeouts.backend_reply,
     };
     let started = Instant::now();
-    let (back, handshake) = dial(backend, deadlines, surroundings.settings.reply_length).await?;
+    let (back, handshake) = dial(backend, Some(client), deadlines, surroundings.settings.reply_length).await?;
     let observer = &surroundings.observer;
     if let Some(handshake) = handshake {
         observer.observe(&Event::Handshake { who: &who, handshake, detail: "" });

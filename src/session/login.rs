@@ -163,7 +163,8 @@ impl Lobby {
             None => {
                 *attempt = Some(Attempt::new(user.clone(), None));
                 let (who, surroundings) = (Arc::clone(&self.context.who), Arc::clone(&self.context.surroundings));
-                Box::new(self.unless_gone(dial_for(who, surroundings, &backend)).await?)
+                let client = self.context.endpoints;
+                Box::new(self.unless_gone(dial_for(who, surroundings, &backend, client)).await?)
             }
         };
         let deadline = self.context.settings().timeouts.backend_reply;

@@ -19,7 +19,7 @@ use super::settings::Settings;
 use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
-use crate::net::Socket;
+use crate::net::{Endpoints, Socket};
 use crate::policy::{Admission, Pace, Permit};
 use crate::tls::{FrontTls, Stream};
 
@@ -64,8 +64,10 @@ pub struct Newcomer {
     pub permit: Permit,
     /// Who it is.
     pub who: Who,
-    /// The address it dialled.
+    /// The address it dialled; a balancer's, where it came through one.
     pub dialled: SocketAddr,
+    /// The gateway's own end of the connection.
+    pub own: SocketAddr,
     /// TLS comes first (implicit listener).
     pub implicit: bool,
 }
@@ -77,6 +79,10 @@ pub(super) struct Context {
     pub(super) course: watch::Receiver<Course>,
     pub(super) client: IpAddr,
     pub(super) dialled: IpAddr,
+    /// The gateway's own address, from which active data connections leave.
+    pub(super) own: IpAddr,
+    /// What a backend is told of the client.
+    pub(super) endpoints: Endpoints,
     pub(super) implicit: bool,
 }
 
@@ -130,11 +136,13 @@ impl Leave {
 
 /// Runs one session to its end and reports it.
 pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: watch::Receiver<Course>) -> Ended {
-    let Newcomer { tcp, permit, who, dialled, implicit } = newcomer;
+    let Newcomer { tcp, permit, who, dialled, own, implicit } = newcomer;
     let started = Instant::now();
     let context = Context {
         client: who.client.ip().to_canonical(),
         dialled: dialled.ip().to_canonical(),
+        own: own.ip().to_canonical(),
+        endpoints: Endpoints { source: who.client, destination: dialled },
         who: Arc::new(who),
         surroundings,
         course,

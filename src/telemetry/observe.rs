@@ -111,7 +111,7 @@ mod tests {
 
     fn who() -> Who {
         let client = "[::ffff:192.0.2.7]:4021".parse().unwrap();
-        Who { session: SessionId(7), listener: "public".into(), client }
+        Who { session: SessionId(7), listener: "public".into(), client, via: Via::Direct }
     }
 
     fn transfer(result: TransferResult) -> Transfer<'static> {

@@ -29,6 +29,7 @@ mod opening;
 mod passive;
 mod pbsz_prot;
 mod pipelining;
+mod proxy_protocol;
 mod quirks;
 mod quit_stat_noop;
 mod rein;

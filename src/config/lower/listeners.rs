@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::names::label;
+use ipnet::IpNet;
+
+use super::names::{balancers, label};
 use super::read::{Flaw, Read, Reader, Section};
 use super::scalars::{choice, number, text, write};
 use crate::config::problems::quoted;
@@ -44,6 +46,7 @@ struct Draft<'n> {
     address: Option<SocketAddr>,
     tls: TlsMode,
     name: Option<(&'n Node, &'n str)>,
+    balancers: Vec<IpNet>,
 }
 
 /// All listeners.
@@ -60,14 +63,14 @@ pub(super) fn listeners<'n>(reader: &mut Reader<'_>, root: Section<'n>) -> Liste
         }
     }
     let (mut settings, mut names) = (Vec::new(), Vec::new());
-    for Draft { address, tls, name } in drafts {
+    for Draft { address, tls, name, balancers } in drafts {
         let name: Arc<str> = match (name, address) {
             (Some((_, name)), _) => Arc::from(name),
             (None, Some(address)) => Arc::from(free_name(&mut taken, tls, address.port())),
             (None, None) => continue,
         };
         names.push(Arc::clone(&name));
-        settings.extend(address.map(|address| ListenerSettings { address, tls, name }));
+        settings.extend(address.map(|address| ListenerSettings { address, tls, name, balancers }));
     }
     Listeners { settings, bound, names }
 }
@@ -86,7 +89,8 @@ fn draft<'n>(reader: &mut Reader<'_>, item: &'n Node, bound: &mut Vec<Bound<'n>>
     }
     let tls = reader.value(section, "tls", TlsMode::Explicit, |node| choice(node, MODES));
     let name = section.get("name").and_then(|node| Some((node, reader.keep(node, text(node).and_then(label))?)));
-    Some(Draft { address, tls, name })
+    let balancers = balancers(reader, section);
+    Some(Draft { address, tls, name, balancers })
 }
 
 /// The address of a socket to bind; the usual one is for remedies.
