@@ -195,6 +195,15 @@ pub enum Event<'a> {
         /// For a human: the error's text, escaped; empty when it went well.
         detail: &'a str,
     },
+    /// A client showed a certificate on its control connection, and it was accepted.
+    ClientCertificate {
+        /// Who.
+        who: &'a Who,
+        /// Its subject. The client's text.
+        subject: &'a str,
+        /// Its serial number, in hexadecimal.
+        serial: &'a str,
+    },
     /// A data connection under TLS, seen for resumption.
     Resumption {
         /// Who.

@@ -59,6 +59,7 @@ impl BackendError {
             | HandshakeResult::Timeout
             | HandshakeResult::NotTls
             | HandshakeResult::CertificateRejected
+            | HandshakeResult::CertificateDiffers
             | HandshakeResult::ForeignProtocol => false,
         })
     }

@@ -43,6 +43,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "listeners[].tls" Default("explicit");
     "listeners[].name" Nothing;
     "listeners[].proxy_protocol" Nothing;
+    "listeners[].client_certificates" Nothing;
     "tls" Section;
     "tls.certificates" Nothing;
     "tls.certificates[].certificate" Required;
@@ -53,7 +54,11 @@ pub(super) const KEYS: &[Key] = keys! {
     "tls.data_resumption" Default("prefer");
     "tls.truncated_uploads" Default("tolerate");
     "tls.clear_command_channel" Default("refuse");
-    "tls.client_certificates" Later;
+    "tls.client_certificates" Nothing;
+    "tls.client_certificates.mode" Required;
+    "tls.client_certificates.authorities" Required;
+    "tls.client_certificates.revocation_lists" Nothing;
+    "tls.client_certificates.user_from" Nothing;
     "passive" Section;
     "passive.ports" Default("50000-50099");
     "passive.advertise" Nothing;

@@ -260,7 +260,8 @@ fn admit(
     let session = SessionId(shared.next_id.fetch_add(1, Ordering::Relaxed));
     let who = Who { session, listener: Arc::clone(&settings.name), client, via };
     let implicit = settings.tls == TlsMode::Implicit;
-    let newcomer = Newcomer { tcp, permit, who, dialled, own, implicit };
+    let client_certificate = settings.client_certificate;
+    let newcomer = Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate };
     let course = course.clone();
     Some(async move {
         run(newcomer, surroundings, course).await;

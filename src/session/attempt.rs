@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::run::Surroundings;
 use crate::backend::{BackLeg, Backend, BackendError, Deadlines, dial};
-use crate::event::{BackendFailure, Event, Who};
+use crate::event::{BackendFailure, Event, LoginResult, Who};
 use crate::ftp::Verb;
 use crate::net::Endpoints;
 use crate::policy::{Cleared, Protection};
@@ -16,6 +16,8 @@ pub(super) struct Attempt {
     /// `None`: no route. It goes on like any other and fails like a wrong password.
     pub(super) back: Option<Box<BackLeg>>,
     pub(super) standing: Standing,
+    /// What it will be called when there is no backend to ask.
+    pub(super) without: LoginResult,
 }
 
 /// How a login stands.
@@ -31,7 +33,7 @@ pub(super) enum Standing {
 
 impl Attempt {
     pub(super) fn new(user: Vec<u8>, back: Option<Box<BackLeg>>) -> Self {
-        Self { user, back, standing: Standing::Open }
+        Self { user, back, standing: Standing::Open, without: LoginResult::NoRoute }
     }
 }
 

@@ -12,7 +12,9 @@ use super::front::{FrontEvent, FrontLeg, Look};
 use super::run::{Context, Course, Leave};
 use crate::event::{By, Channel, Event, HandshakeResult, Leg, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{ClearCommandChannel, Disposition, Mechanism, ProtectionState, Refusal, Requirement, disposition};
+use crate::policy::{
+    ClearCommandChannel, ClientCertificate, Disposition, Mechanism, ProtectionState, Refusal, Requirement, disposition,
+};
 use crate::tls::{HandshakeFailure, SessionTls};
 
 /// A client that has not logged in.
@@ -131,7 +133,9 @@ impl Lobby {
         let verb = command.verb();
         let private = self.front.is_private();
         // Also behind CCC: a name and a password go under TLS or not at all.
-        let tls_missing = !private && self.context.settings().protection.control == Requirement::Required;
+        let required = self.context.settings().protection.control == Requirement::Required
+            || self.context.client_certificate() == ClientCertificate::Require;
+        let tls_missing = !private && required;
         match verb {
             Verb::Auth if private => self.refuse(verb, Refusal::AlreadySecured),
             Verb::Auth => match Mechanism::parse(command.argument()) {
@@ -257,7 +261,7 @@ impl Lobby {
             context.observe(&Event::Handshake { who: &context.who, handshake, detail: &failure.detail });
             return Err(failed(Why::Reason(Reason::TlsFailed)));
         }
-        let mut tls = match context.surroundings.front_tls.session() {
+        let mut tls = match context.surroundings.front_tls.session_asking(context.client_certificate()) {
             Ok(tls) => tls,
             Err(error) => {
                 tracing::error!(%error, "TLS for a session cannot be set up");
@@ -267,6 +271,10 @@ impl Lobby {
         match front.secure(&mut tls, deadline.saturating_sub(began.elapsed())).await {
             Ok((front, sni, handshake)) => {
                 context.observe(&Event::Handshake { who: &context.who, handshake, detail: "" });
+                if let Some(client) = tls.client() {
+                    let (subject, serial) = (client.subject.as_str(), client.serial.as_str());
+                    context.observe(&Event::ClientCertificate { who: &context.who, subject, serial });
+                }
                 let lobby = Self { front, context, tls: Some(Arc::new(tls)), protection, sni, host, ..self };
                 Ok(lobby.check_host())
             }
@@ -281,6 +289,7 @@ impl Lobby {
                     | HandshakeResult::NotTls
                     | HandshakeResult::NoCommonParameters
                     | HandshakeResult::CertificateRejected
+                    | HandshakeResult::CertificateDiffers
                     | HandshakeResult::Alert
                     | HandshakeResult::Protocol => Why::Reason(Reason::TlsFailed),
                 }))

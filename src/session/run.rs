@@ -20,7 +20,7 @@ use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
 use crate::net::{Endpoints, Socket};
-use crate::policy::{Admission, Pace, Permit};
+use crate::policy::{Admission, ClientCertificate, Pace, Permit};
 use crate::tls::{FrontTls, Stream};
 
 /// What all sessions of one configuration share. A session keeps the one it began with, across reloads.
@@ -70,6 +70,8 @@ pub struct Newcomer {
     pub own: SocketAddr,
     /// TLS comes first (implicit listener).
     pub implicit: bool,
+    /// Whether the listener asks for a certificate; `None`: as all do.
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// What a session carries from stage to stage.
@@ -84,6 +86,7 @@ pub(super) struct Context {
     /// What a backend is told of the client.
     pub(super) endpoints: Endpoints,
     pub(super) implicit: bool,
+    client_certificate: Option<ClientCertificate>,
 }
 
 /// A stage's end that is the session's end too: the leg that is left, and why.
@@ -105,6 +108,11 @@ impl Context {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.surroundings.settings
+    }
+
+    /// Whether this client is asked for a certificate.
+    pub(super) fn client_certificate(&self) -> ClientCertificate {
+        self.client_certificate.unwrap_or(self.settings().client_certificate)
     }
 
     /// Until when a client that connects or begins anew now must have logged in.
@@ -136,7 +144,7 @@ impl Leave {
 
 /// Runs one session to its end and reports it.
 pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: watch::Receiver<Course>) -> Ended {
-    let Newcomer { tcp, permit, who, dialled, own, implicit } = newcomer;
+    let Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate } = newcomer;
     let started = Instant::now();
     let context = Context {
         client: who.client.ip().to_canonical(),
@@ -147,6 +155,7 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
         surroundings,
         course,
         implicit,
+        client_certificate,
     };
     let who = Arc::clone(&context.who);
     let observer = Arc::clone(&context.surroundings.observer);

@@ -42,6 +42,7 @@ impl Observer for Telemetry {
                 metrics.handshake(handshake);
                 lines::handshake(who, handshake, detail);
             }
+            Event::ClientCertificate { who, subject, serial } => lines::client_certificate(who, subject, serial),
             Event::Resumption { who, user, software, resumption, audited } => {
                 metrics.resumption(resumption);
                 lines::resumption(who, user, software, resumption, audited);

@@ -73,6 +73,11 @@ pub(in crate::telemetry) fn handshake(who: &Who, handshake: Handshake, detail: &
     line_at!(severity, who, leg = leg_label, channel = channel_label, result, detail, "TLS handshake failed");
 }
 
+/// Who the client says it is, confirmed by an authority; the user comes later.
+pub(in crate::telemetry) fn client_certificate(who: &Who, subject: &str, serial: &str) {
+    line!(info, who, subject = shown(subject.as_bytes()), serial, "client certificate accepted");
+}
+
 /// With `tls.data_resumption: audit` it names the clients that `require` would lock out.
 pub(in crate::telemetry) fn resumption(
     who: &Who,
@@ -105,7 +110,11 @@ pub(in crate::telemetry) fn resumption(
 pub(in crate::telemetry) fn login(who: &Who, user: &[u8], backend: Option<&str>, result: LoginResult) {
     match result {
         LoginResult::Accepted => line!(info, who, user = shown(user), backend, "logged in"),
-        LoginResult::Rejected | LoginResult::NoRoute | LoginResult::UserLimit | LoginResult::BackendFailed => {
+        LoginResult::Rejected
+        | LoginResult::NoRoute
+        | LoginResult::CertificateMismatch
+        | LoginResult::UserLimit
+        | LoginResult::BackendFailed => {
             line!(info, who, user = shown(user), backend, result = result.label(), "login failed");
         }
     }
