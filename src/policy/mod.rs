@@ -7,6 +7,7 @@
 //! Not in this room: what a failure is called ([`crate::event`]), how a refusal is sent (`session`).
 
 mod admission;
+mod certificate;
 mod commands;
 mod data_peer;
 mod host;
@@ -14,8 +15,10 @@ mod pace;
 mod protection;
 mod refusal;
 mod route;
+mod shared_port;
 
 pub use admission::{Admission, Limits, Permit, Seat};
+pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
 pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
 pub use host::HostNames;
@@ -26,3 +29,4 @@ pub use protection::{
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
+pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};

@@ -37,6 +37,9 @@ refusals! {
     TooManySessionsFromAddress "too_many_sessions_from_address" 421 "Too many sessions from your address",
     TooManySessionsOfUser "too_many_sessions_of_user" 421 "Too many sessions of this user",
     TooManyLoginAttempts "too_many_login_attempts" 421 "Too many login attempts",
+    ProxyHeaderMissing "proxy_header_missing" 421 "The balancer sent no PROXY header",
+    ProxyHeaderWrong "proxy_header_wrong" 421 "The balancer's PROXY header is wrong",
+    ProxyHeaderForeign "proxy_header_foreign" 421 "A PROXY header is taken from known balancers only",
     Draining "draining" 421 "The gateway is about to stop and takes no new sessions",
     HttpVerb "http_verb" 421 "This is not an HTTP server",
     ForeignProtocol "foreign_protocol" 421 "The TLS client asked for another protocol than ftp (ALPN)",
@@ -79,6 +82,8 @@ refusals! {
     ForeignAddress "foreign_address" 504 "A data connection goes only to the address the session came from",
     PrivilegedPort "privileged_port" 504 "A data connection goes only to a port from 1024 on",
     PassivePortsExhausted "passive_ports_exhausted" 425 "No passive port is free for your address: close a transfer and try again",
+    PortNeedsResumption "port_needs_resumption" 425 "Other sessions of your address wait at every passive port, and your client does not resume TLS sessions, so it cannot share one: try again later, or switch TLS session reuse on",
+    PortNeedsProtection "port_needs_protection" 425 "Other sessions of your address wait at every passive port, and a data connection in clear cannot share one: try again later, or use PROT P",
     AdvertiseUnavailable "advertise_unavailable" 425 "The gateway does not know its IPv4 address for you: use EPSV",
     NoDataConnection "no_data_connection" 425 "Arrange a data connection first: EPSV, PASV, EPRT or PORT",
 }

@@ -1,4 +1,7 @@
 //! The chain of a session: greeted → logged in → served → ended.
+//!
+//! A session's memory is the memory of the stage it is in: each stage's future is boxed and goes when the stage ends, so
+//! that a session that idles behind its login does not carry what a login or a handshake once needed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,8 +19,8 @@ use super::settings::Settings;
 use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
-use crate::net::Socket;
-use crate::policy::{Admission, Pace, Permit};
+use crate::net::{Endpoints, Socket};
+use crate::policy::{Admission, ClientCertificate, Pace, Permit};
 use crate::tls::{FrontTls, Stream};
 
 /// What all sessions of one configuration share. A session keeps the one it began with, across reloads.
@@ -61,10 +64,14 @@ pub struct Newcomer {
     pub permit: Permit,
     /// Who it is.
     pub who: Who,
-    /// The address it dialled.
+    /// The address it dialled; a balancer's, where it came through one.
     pub dialled: SocketAddr,
+    /// The gateway's own end of the connection.
+    pub own: SocketAddr,
     /// TLS comes first (implicit listener).
     pub implicit: bool,
+    /// Whether the listener asks for a certificate; `None`: as all do.
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// What a session carries from stage to stage.
@@ -74,7 +81,12 @@ pub(super) struct Context {
     pub(super) course: watch::Receiver<Course>,
     pub(super) client: IpAddr,
     pub(super) dialled: IpAddr,
+    /// The gateway's own address, from which active data connections leave.
+    pub(super) own: IpAddr,
+    /// What a backend is told of the client.
+    pub(super) endpoints: Endpoints,
     pub(super) implicit: bool,
+    client_certificate: Option<ClientCertificate>,
 }
 
 /// A stage's end that is the session's end too: the leg that is left, and why.
@@ -96,6 +108,11 @@ impl Context {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.surroundings.settings
+    }
+
+    /// Whether this client is asked for a certificate.
+    pub(super) fn client_certificate(&self) -> ClientCertificate {
+        self.client_certificate.unwrap_or(self.settings().client_certificate)
     }
 
     /// Until when a client that connects or begins anew now must have logged in.
@@ -127,20 +144,23 @@ impl Leave {
 
 /// Runs one session to its end and reports it.
 pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: watch::Receiver<Course>) -> Ended {
-    let Newcomer { tcp, permit, who, dialled, implicit } = newcomer;
+    let Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate } = newcomer;
     let started = Instant::now();
     let context = Context {
         client: who.client.ip().to_canonical(),
         dialled: dialled.ip().to_canonical(),
+        own: own.ip().to_canonical(),
+        endpoints: Endpoints { source: who.client, destination: dialled },
         who: Arc::new(who),
         surroundings,
         course,
         implicit,
+        client_certificate,
     };
     let who = Arc::clone(&context.who);
     let observer = Arc::clone(&context.surroundings.observer);
     observer.observe(&Event::Started { who: &who });
-    let Leave { front, tell, ended, user } = chain(tcp, context).await;
+    let Leave { front, tell, ended, user } = *Box::pin(chain(tcp, context)).await;
     if let Some(mut front) = front {
         if tell {
             let goodbye = answers::goodbye(ended.why);
@@ -154,22 +174,44 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
     ended
 }
 
-async fn chain(tcp: TcpStream, context: Context) -> Leave {
+async fn chain(tcp: TcpStream, context: Context) -> Box<Leave> {
     crate::net::tune(&tcp);
     let front = FrontLeg::new(Stream::Plain(Socket::control(tcp)), context.settings().command_length);
-    let mut lobby = match Lobby::open(front, context).await {
-        Ok(lobby) => lobby,
-        Err(leave) => return leave,
+    let mut lobby = match Box::pin(Lobby::open(front, context)).await {
+        Ok(lobby) => Box::new(lobby),
+        Err(leave) => return Box::new(leave),
     };
     let mut user = None;
     loop {
-        let logged_in: LoggedIn = match lobby.log_in(user.take()).await {
-            Ok(logged_in) => logged_in,
-            Err(leave) => return leave,
+        let logged_in: Box<LoggedIn> = match Box::pin(lobby.log_in(user.take())).await {
+            Ok(logged_in) => Box::new(logged_in),
+            Err(leave) => return Box::new(leave),
         };
-        (lobby, user) = match serve(logged_in).await {
-            Served::Left(leave) => return *leave,
-            Served::Anew(lobby, user) => (*lobby, user),
+        (lobby, user) = match Box::pin(serve(logged_in)).await {
+            Served::Left(leave) => return leave,
+            Served::Anew(lobby, user) => (lobby, user),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// docs/operations.md says what a session that idles takes. Its future is the part that a careless local in a rarely
+    /// used branch makes grow, for every session.
+    #[test]
+    fn an_idle_session_is_small() {
+        let run = |newcomer, (surroundings, course)| run(newcomer, surroundings, course);
+        let serve = |logged_in, ()| serve(logged_in);
+        let idle = of(run) + of(chain) + of(serve);
+        assert!(idle <= 6 * 1024, "run {}, chain {}, serve {} bytes", of(run), of(chain), of(serve));
+        // Who has not proven to be anybody costs no more.
+        let greet = of(|lobby: Lobby, user| lobby.log_in(user));
+        assert!(greet <= 4 * 1024, "log_in {greet} bytes");
     }
 }

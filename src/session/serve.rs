@@ -28,8 +28,9 @@ const LAST_BYTES: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_millis(250);
 /// In clear every upload ends with FIN, so everybody pays for the doubt.
 const CLEAR_GRACE: Duration = Duration::from_millis(25);
-/// After ABOR or a cut, a backend that has said one thing may say another.
-const QUIET: Duration = Duration::from_secs(2);
+/// After ABOR or a cut, a backend that has said one thing may say another. The client's next command waits for it, behind
+/// Pure-FTPd each time; and a PWD that comes early does no harm, because its reply comes last all the same.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// How the command stage ended.
 pub(super) enum Served {
@@ -65,8 +66,8 @@ struct Stand {
 }
 
 /// Serves a client that has logged in.
-pub(super) async fn serve(logged_in: LoggedIn) -> Served {
-    let (mut lobby, mut stand) = Stand::new(logged_in);
+pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
+    let (mut lobby, mut stand) = Stand::new(*logged_in);
     let mut steps = VecDeque::new();
     for pending in std::mem::take(&mut lobby.waiting) {
         let mut next = Vec::new();
@@ -85,7 +86,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
         while let Some(step) = steps.pop_front() {
             match stand.perform(step, &mut lobby) {
                 Turn::On => {}
-                Turn::ClearControl => match lobby.unsecure().await {
+                Turn::ClearControl => match Box::pin(lobby.unsecure()).await {
                     Ok(plain) => lobby = plain,
                     Err(leave) => {
                         stand.back.part().await;
@@ -95,7 +96,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 Turn::SecureControl(mechanism) => {
                     stand.back.part().await;
                     lobby.deadline = lobby.context.login_deadline();
-                    return match lobby.secure(mechanism).await {
+                    return match Box::pin(lobby.secure(mechanism)).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
                         Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
@@ -104,7 +105,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     stand.back.part().await;
                     lobby.waiting = stand.dialogue.into_waiting();
                     lobby.deadline = lobby.context.login_deadline();
-                    return match lobby.reinitialise().await {
+                    return match Box::pin(lobby.reinitialise()).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
                         Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
@@ -131,7 +132,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
         let wants_replies = lobby.front.has_room();
         let course = *lobby.context.course.borrow();
         if course == Course::Stop {
-            return Served::Left(Box::new(stand.stopped(lobby).await));
+            return Served::Left(Box::new(Box::pin(stand.stopped(lobby)).await));
         }
         let input = if course == Course::Drain && !drain_told {
             drain_told = true;
@@ -199,6 +200,7 @@ impl Stand {
             software: lobby.software.clone(),
             client: lobby.context.client,
             dialled: lobby.context.dialled,
+            own: lobby.context.own,
             backend: back.peer(),
             inside: back.local(),
             front_tls: lobby.tls.clone(),
@@ -230,9 +232,9 @@ impl Stand {
                 }
             }
             Step::Forward(cleared) => self.back.send(&cleared),
-            Step::Reserve(mode) => {
+            Step::Reserve(mode, protection) => {
                 self.reserved = Instant::now();
-                self.pair.reserve(mode);
+                self.pair.reserve(mode, protection);
             }
             Step::Aim(claim, mode) => {
                 self.reserved = Instant::now();
@@ -254,6 +256,7 @@ impl Stand {
             Step::CloseFront(close) => self.pair.close_front(close),
             Step::CloseBack(close) => self.pair.close_back(close),
             Step::TransferStarted(kind) => {
+                self.pair.begun();
                 lobby.context.observe(&Event::TransferStarted { direction: direction(kind) });
             }
             Step::TransferEnded { command, kind, protection, result, code, ran } => {

@@ -7,20 +7,27 @@
 //! Not in this room: whether TLS is required (`policy`), when a handshake happens (`session`).
 
 mod accept;
+mod clients;
 mod connect;
 mod failure;
+mod hello;
 mod identity;
 mod renewable;
 mod resumption;
+mod seal;
 mod settings;
 mod stream;
 mod tickets;
 mod wire;
 
 pub use accept::{FrontTls, Secured, SecuredData, SessionTls, TicketHint};
+pub use clients::{ClientAuthorities, ClientAuthoritiesError, ClientIdentity};
 pub use connect::{BackTls, Connector, ConnectorError};
 pub use failure::HandshakeFailure;
+pub use hello::{Hello, MOST as LONGEST_HELLO, Offered, read_hello};
 pub use identity::{Identities, Identity, IdentityError, keep_self_signed};
-pub use settings::{CertificateFiles, MinimumVersion, Settings, Verification};
+pub use seal::Seal;
+pub use settings::{CertificateFiles, ClientCertificates, MinimumVersion, Settings, Verification};
 pub use stream::{Stream, WhyClosed};
+pub use tickets::SessionName;
 pub use wire::{Wire, WireEvent};
