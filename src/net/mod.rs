@@ -1,12 +1,14 @@
-//! Sockets with deadlines: binding, connecting, keepalive, closing.
+//! Sockets with deadlines, and memory for what goes through them: binding, connecting, keepalive, closing, blocks.
 //!
 //! Invariants: every connect has a deadline; every socket that comes out of this room has keepalive and no Nagle
 //! delay. Not in this room: TLS (`tls`), who may connect (`policy`).
 
+mod blocks;
 mod connect;
 mod listen;
 mod socket;
 
+pub use blocks::{Block, Blocks, HEAD, Piece, Room};
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_data, tune};
 pub use socket::{Progress, Socket};

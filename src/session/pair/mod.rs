@@ -25,7 +25,7 @@ use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
 use crate::ftp::{Reply, write_epsv, write_pasv};
 use crate::net::{Socket, bind_data};
 use crate::policy::{Claim, Refusal, TransferKind};
-use crate::tls::{BackTls, HandshakeFailure, SecuredData, SessionTls, Stream, TicketHint};
+use crate::tls::{BackTls, HandshakeFailure, SecuredData, SessionTls, DataStream, TicketHint};
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -70,8 +70,8 @@ enum Front {
     Opening(Work<Result<Socket, OpenError>>),
     Open(Socket),
     Securing(Work<Result<SecuredData, HandshakeFailure>>),
-    Ready(Stream),
-    Closing(Work<(bool, Stream)>),
+    Ready(DataStream),
+    Closing(Work<(bool, DataStream)>),
 }
 
 enum Back {
@@ -80,9 +80,9 @@ enum Back {
     Listening(TcpListener),
     Opening(Work<Result<Socket, OpenError>>),
     Open(Socket),
-    Securing(Work<Result<(Stream, Handshake), HandshakeFailure>>),
-    Ready(Stream),
-    Closing(Work<(bool, Stream)>),
+    Securing(Work<Result<(DataStream, Handshake), HandshakeFailure>>),
+    Ready(DataStream),
+    Closing(Work<(bool, DataStream)>),
 }
 
 impl DataPair {
@@ -244,7 +244,7 @@ impl DataPair {
         self.upload = kind == TransferKind::Upload;
         self.forget_transfer();
         let front = match std::mem::replace(&mut self.front, Front::Nothing) {
-            Front::Open(socket) => Stream::Plain(socket),
+            Front::Open(socket) => DataStream::Plain(socket),
             Front::Ready(stream) => stream,
             other => {
                 self.front = other;
@@ -252,7 +252,7 @@ impl DataPair {
             }
         };
         let back = match std::mem::replace(&mut self.back, Back::Nothing) {
-            Back::Open(socket) => Stream::Plain(socket),
+            Back::Open(socket) => DataStream::Plain(socket),
             Back::Ready(stream) => stream,
             other => {
                 self.back = other;
@@ -261,7 +261,9 @@ impl DataPair {
         };
         self.report(Leg::Front, DataOutcome::Opened, "");
         let stall = self.parties.surroundings.settings.timeouts.data_stall;
-        let pump = Pump { front, back, stall, observer: Arc::clone(&self.parties.surroundings.observer) };
+        let surroundings = &self.parties.surroundings;
+        let blocks = surroundings.blocks.clone();
+        let pump = Pump { front, back, stall, blocks, observer: Arc::clone(&surroundings.observer) };
         let moved = Arc::clone(&self.moved);
         let count = move |bytes| {
             moved.fetch_add(bytes, Ordering::Relaxed);
