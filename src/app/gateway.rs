@@ -157,7 +157,13 @@ impl Gateway {
 
         let identities = Arc::clone(&prepared.identities);
         let admission = Admission::new(settings.limits);
-        let shared = Shared { ports, admission: Arc::clone(&admission), pace: Arc::default(), blocks: Blocks::default(), observer };
+        let shared = Shared {
+            ports,
+            admission: Arc::clone(&admission),
+            pace: Arc::default(),
+            blocks: Blocks::default(),
+            observer,
+        };
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
         let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));

@@ -160,3 +160,26 @@ impl Piece {
         (self.block, self.range)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_blocks_are_small_and_all_go_back() {
+        let blocks = Blocks::default();
+        let taken: Vec<_> = (0..LARGE_BLOCKS + 3).map(|_| blocks.take(true, 1, 100)).collect();
+        assert_eq!(taken.iter().filter(|block| block.large).count(), LARGE_BLOCKS);
+        assert_eq!(blocks.taken(), LARGE_BLOCKS * (2 * HEAD + LARGE) + 3 * (HEAD + 100));
+        drop(taken);
+        assert_eq!(blocks.taken(), 0);
+        assert_eq!(blocks.0.large().free.len(), KEPT);
+        assert!(blocks.take(true, 1, 100).large);
+    }
+
+    #[test]
+    fn a_body_that_is_longer_than_a_large_block_gets_its_own() {
+        let block = Blocks::default().take(true, 1, LARGE + 1);
+        assert_eq!((block.large, block.end(1)), (false, HEAD + LARGE + 1));
+    }
+}

@@ -117,12 +117,7 @@ impl DataStream {
     }
 }
 
-fn poll_read(
-    socket: &mut Socket,
-    cx: &mut Context<'_>,
-    blocks: &Blocks,
-    room: Room,
-) -> Poll<Result<Piece, WhyClosed>> {
+fn poll_read(socket: &mut Socket, cx: &mut Context<'_>, blocks: &Blocks, room: Room) -> Poll<Result<Piece, WhyClosed>> {
     ready!(socket.poll_readable(cx))?;
     let heads = usize::from(room.sealed);
     let mut block = blocks.take(room.large, heads, SMALL);

@@ -25,7 +25,7 @@ use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
 use crate::ftp::{Reply, write_epsv, write_pasv};
 use crate::net::{Socket, bind_data};
 use crate::policy::{Claim, Refusal, TransferKind};
-use crate::tls::{BackTls, HandshakeFailure, SecuredData, SessionTls, DataStream, TicketHint};
+use crate::tls::{BackTls, DataStream, HandshakeFailure, SecuredData, SessionTls, TicketHint};
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

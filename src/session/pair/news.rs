@@ -9,7 +9,7 @@ use crate::event::{Channel, DataOutcome, Event, Handshake, Leg, Resumption};
 use crate::net::Socket;
 use crate::policy::DataResumption;
 use crate::session::dialogue::{BackNews, FrontNews, Input};
-use crate::tls::{HandshakeFailure, SecuredData, DataStream};
+use crate::tls::{DataStream, HandshakeFailure, SecuredData};
 
 impl DataPair {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Input> {

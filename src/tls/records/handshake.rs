@@ -9,8 +9,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::{Accepted, Acceptor, ClientHello, UnbufferedServerConnection};
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, ServerConfig};
 
-use super::connection::{Connection, Step};
 use super::Records;
+use super::connection::{Connection, Step};
 use crate::event::HandshakeResult;
 use crate::net::Socket;
 use crate::tls::failure::HandshakeFailure;

@@ -229,3 +229,6 @@ impl fmt::Debug for Records {
 fn broken(error: RustlsError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests;
