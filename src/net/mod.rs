@@ -1,4 +1,5 @@
-//! Sockets with deadlines, and memory for what goes through them: binding, connecting, keepalive, closing, blocks.
+//! Sockets with deadlines, and memory for what goes through them: binding, connecting, keepalive, closing, blocks, and the
+//! PROXY protocol ahead of everything else.
 //!
 //! Invariants: every connect has a deadline; every socket that comes out of this room has keepalive and no Nagle
 //! delay. Not in this room: TLS (`tls`), who may connect (`policy`).
@@ -6,9 +7,11 @@
 mod blocks;
 mod connect;
 mod listen;
+mod proxy_protocol;
 mod socket;
 
 pub use blocks::{Block, Blocks, HEAD, Piece, Room};
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_data, tune};
+pub use proxy_protocol::{Endpoints, HeaderError, ProxyVersion, is_header, read_header, send_header};
 pub use socket::{Progress, Socket};
