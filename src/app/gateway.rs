@@ -249,9 +249,11 @@ impl Gateway {
         };
         let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         // Routes go by listeners' names, and the bound listeners keep theirs: clients could be sent to the wrong backend.
-        if current.listeners != settings.listeners && settings.routes.name_listeners() {
+        if current.listeners != settings.listeners
+            && (settings.routes.name_listeners() || settings.commands.name_listeners())
+        {
             self.telemetry.observe(&Event::Reloaded { accepted: false });
-            let reason = "listeners: they have changed and routes name listeners. Restart instead of reloading";
+            let reason = "listeners: they have changed and routes or access.commands name listeners. Restart instead of reloading";
             return Err(ReloadError(reason.into()));
         }
         let restart = needs_restart(&current, &settings);
@@ -395,6 +397,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         settings: session::Settings {
             protection: settings.protection,
             routes: settings.routes.clone(),
+            commands: settings.commands.clone(),
             hosts,
             client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
             user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),

@@ -90,7 +90,13 @@ pub(super) const KEYS: &[Key] = keys! {
     "access" Section;
     "access.allow" Default("[]");
     "access.deny" Default("[]");
-    "access.commands" Later;
+    "access.commands" Nothing;
+    "access.commands[].user" Nothing;
+    "access.commands[].clients" Nothing;
+    "access.commands[].listener" Nothing;
+    "access.commands[].allow" Nothing;
+    "access.commands[].deny" Nothing;
+    "access.commands[].paths" Nothing;
     "limits" Section;
     "limits.sessions" Default("10000");
     "limits.sessions_per_address" Default("50");

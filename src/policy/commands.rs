@@ -2,7 +2,9 @@
 
 use crate::ftp::{Command, Verb};
 
+use super::paths::WorkingDirectory;
 use super::refusal::Refusal;
+use super::rules::Rights;
 
 /// What a transfer command moves, seen from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,11 +120,12 @@ impl Cleared {
     }
 }
 
-/// Checks a client's command before it goes to the backend.
+/// Checks a client's command before it goes to the backend. `here`: where the session is, for rules that ask for paths.
 ///
 /// # Errors
-/// When the verb is the gateway's own or nobody's, or asks for a way of transfer that cannot be relayed.
-pub fn clear(command: Command) -> Result<Cleared, Refusal> {
+/// When the verb is the gateway's own or nobody's, asks for a way of transfer that cannot be relayed, or is not among the
+/// user's rights.
+pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory) -> Result<Cleared, Refusal> {
     // STAT with a path is a listing on the control connection. STAT without one would show the backend's address.
     let listing_stat = command.verb() == Verb::Stat && command.has_argument();
     match disposition(command.verb()) {
@@ -133,7 +136,19 @@ pub fn clear(command: Command) -> Result<Cleared, Refusal> {
     if command.verb() == Verb::Mode && !is_relayed_mode(command.argument()) {
         return Err(Refusal::ModeUnsupported);
     }
+    rights.check(&command, here)?;
     Ok(Cleared(command))
+}
+
+/// Checks what a client proves itself with, before it is anybody who could have rights.
+///
+/// # Errors
+/// When it is neither PASS nor ACCT.
+pub fn clear_proof(command: Command) -> Result<Cleared, Refusal> {
+    match command.verb() {
+        Verb::Pass | Verb::Acct => Ok(Cleared(command)),
+        _ => Err(Refusal::NotImplemented),
+    }
 }
 
 /// In block and compressed mode (RFC 959 §3.4) the end of a file is inside the data and the connection stays open:
@@ -145,6 +160,10 @@ fn is_relayed_mode(argument: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn clear(command: Command) -> Result<Cleared, Refusal> {
+        super::clear(command, &Rights::default(), &WorkingDirectory::default())
+    }
 
     #[test]
     fn the_gateways_own_commands_never_reach_the_backend() {

@@ -13,24 +13,28 @@ mod commands;
 mod data_peer;
 mod host;
 mod pace;
+mod paths;
 mod protection;
 mod refusal;
 mod route;
+mod rules;
 mod shared_port;
 mod throttle;
 
 pub use access::Access;
 pub use admission::{Admission, Limits, Permit, Seat};
 pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
-pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
+pub use commands::{Cleared, Disposition, TransferKind, clear, clear_proof, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
 pub use host::HostNames;
 pub use pace::{LoginAnswer, Pace};
+pub use paths::{PathPattern, WorkingDirectory};
 pub use protection::{
     ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
     TruncatedUploads,
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
+pub use rules::{CommandRule, CommandRules, Entry, Group, Rights, group};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
 pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};

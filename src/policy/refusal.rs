@@ -53,6 +53,11 @@ refusals! {
     LineWithBareCr "line_with_bare_cr" 501 "A command must not hold a carriage return",
     NotACommand "not_a_command" 500 "A command begins with a verb of letters",
     NotImplemented "not_implemented" 502 "This command is not available here",
+    CommandDenied "command_denied" 550 "You may not do this here",
+    VerbDenied "verb_denied" 502 "You may not use this command here",
+    PathDenied "path_denied" 550 "You may not do this in this place",
+    NameDenied "name_denied" 553 "You may not write to this place",
+    PathUnknown "path_unknown" 550 "It cannot be told which place this is about",
     Syntax "syntax" 501 "The argument is missing or wrong",
     CommandPipelineFull "command_pipeline_full" 421 "Too many commands sent ahead during a transfer",
 

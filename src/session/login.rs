@@ -11,7 +11,7 @@ use super::run::{Course, Leave};
 use crate::backend::{BackLeg, Backend, BackendError, WholeReply};
 use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, clear};
+use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, clear_proof};
 use crate::tls::WhyClosed;
 
 /// Wrong passwords in one session, after which it ends (RFC 2577 §5).
@@ -207,7 +207,7 @@ impl Lobby {
             self.report_login(&user, backend.as_deref(), result);
             return self.reject(&user, None).await;
         };
-        let Ok(cleared) = clear(command) else {
+        let Ok(cleared) = clear_proof(command) else {
             self.refuse(verb, Refusal::NotImplemented);
             return Ok(Step::On);
         };

@@ -18,7 +18,7 @@ use super::settings::Timeouts;
 use crate::backend::{BackEvent, BackLeg};
 use crate::event::{BackendFailure, By, Channel, Direction, Ended, Event, Leg, Stage, Transfer, Why};
 use crate::ftp::{Command, Printable, ReplyLine};
-use crate::policy::{Mechanism, Seat, TransferKind};
+use crate::policy::{Mechanism, Seat, TransferKind, Traveller};
 
 /// After the backend's data has ended, its final reply decides how the client's data connection is closed.
 const FINAL_REPLY: Duration = Duration::from_secs(3);
@@ -184,7 +184,14 @@ impl Stand {
     fn new(logged_in: LoggedIn) -> (Lobby, Self) {
         let LoggedIn { lobby, back, user, seat } = logged_in;
         let surroundings = &lobby.context.surroundings;
+        let traveller = Traveller {
+            user: &user,
+            host: lobby.sni.as_deref().or(lobby.host.as_deref()),
+            client: lobby.context.client,
+            listener: &lobby.context.who.listener,
+        };
         let premises = Premises {
+            rights: surroundings.settings.commands.rights(&traveller),
             policy: surroundings.settings.protection,
             client: lobby.context.client,
             backend: back.peer(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{ClientCertificate, HostNames, ProtectionPolicy, Routes, UserFrom};
+use crate::policy::{ClientCertificate, CommandRules, HostNames, ProtectionPolicy, Routes, UserFrom};
 
 /// One snapshot of what sessions go by. A session keeps the one it started with.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub routes: Routes,
     /// The names HOST knows.
     pub hosts: HostNames,
+    /// Which commands users may use.
+    pub commands: CommandRules,
     /// The longest command line in bytes.
     pub command_length: usize,
     /// The longest line of a backend's reply in bytes.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ftps_gateway::event::{BackendFailure, HandshakeResult, LoginResult, Reason, Resumption, TransferResult, Why};
 use ftps_gateway::ftp::Verb;
-use ftps_gateway::policy::{Disposition, Refusal, TransferKind, disposition};
+use ftps_gateway::policy::{Disposition, Group, Refusal, TransferKind, disposition, group};
 
 use super::code::Source;
 
@@ -48,7 +48,16 @@ pub(crate) fn tables() -> Vec<(&'static str, Vec<Table>)> {
     });
     let verbs = Verb::ALL.iter().map(|&verb| [code(verb.label()), answered_by(verb).to_owned()]);
     let heading = ["Command", "After login", "What happens"];
+    let groups = Group::ALL.iter().map(|&own| {
+        let members = Verb::ALL.iter().filter(|&&verb| {
+            let asked = disposition(verb) != Disposition::NotImplemented;
+            asked && group(verb) == Some(own)
+        });
+        [code(own.label()), members.map(|verb| verb.label()).collect::<Vec<_>>().join(", ")]
+    });
+    let group_table = Table { name: "groups", heading: ["Group", "Commands", "For"], rows: groups.collect() };
     vec![
+        ("docs/configuration.md", vec![group_table]),
         ("docs/protocol.md", vec![Table { name: "commands", heading, rows: verbs.collect() }]),
         (
             "docs/operations.md",

@@ -16,6 +16,7 @@ mod bounce;
 mod ccc;
 mod client_certificates;
 mod closing_download;
+mod commands;
 mod closing_upload;
 mod drain_reload;
 mod epsv_all;

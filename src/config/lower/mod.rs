@@ -46,6 +46,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         data: data::data(reader, root, &bound),
         backends: backends::backends(reader, root, &bound),
         routes: routes::routes(reader, root, Known { listeners: &names, backends: &backend_names }),
+        commands: access::commands(reader, access, &names),
         access: access::access(reader, access),
         limits: limits::limits(reader, limits),
         command_length: limits::command_length(reader, limits),

@@ -62,7 +62,7 @@ fn route(reader: &mut Reader<'_>, item: &Node, known: Known<'_>) -> Option<Route
 }
 
 /// A name that must exist.
-fn one_of(node: &Node, names: &[&str], what: &str) -> Read<String> {
+pub(super) fn one_of(node: &Node, names: &[&str], what: &str) -> Read<String> {
     let name = text(node)?;
     if names.contains(&name) {
         return Ok(name.to_owned());

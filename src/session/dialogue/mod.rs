@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
 use crate::ftp::{Code, CodeClass, Command, ReplyLine, Verb};
-use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, clear, disposition};
+use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, WorkingDirectory, clear, disposition};
 
 use arrange::Arranging;
 use transfer::Transfer;
@@ -43,6 +43,8 @@ pub struct Dialogue {
     back_mode: Option<DataMode>,
     /// The backend keeps an offset for its next transfer (REST).
     restart: bool,
+    /// Where the session is, for rules that ask for paths.
+    here: WorkingDirectory,
     /// A reply of several lines that has begun on the client's side.
     open: Option<Code>,
     draining: bool,
@@ -66,6 +68,8 @@ enum Phase {
     Idle,
     /// A command is with the backend.
     Waiting { verb: Verb },
+    /// A PWD of the gateway's own is with the backend: a rule asks for paths, and the session may have moved.
+    Locating,
     /// FEAT is with the backend.
     Features(Vec<Vec<u8>>),
     /// A data connection is being arranged.
@@ -112,6 +116,7 @@ impl Dialogue {
             arranged: None,
             back_mode: None,
             restart: false,
+            here: WorkingDirectory::Unasked,
             open: None,
             draining: false,
             client_gone: None,
@@ -145,7 +150,7 @@ impl Dialogue {
         match &self.phase {
             Phase::Idle if self.awaits_client() => Some(Timer::Reservation),
             Phase::Idle => Some(Timer::Idle),
-            Phase::Waiting { .. } | Phase::Features(_) => Some(Timer::BackendReply),
+            Phase::Waiting { .. } | Phase::Locating | Phase::Features(_) => Some(Timer::BackendReply),
             Phase::Arranging(arranging) => arranging.timer(),
             Phase::Transfer(transfer) => transfer.timer(),
             Phase::Settling { heard: false, .. } => Some(Timer::BackendReply),
@@ -251,7 +256,16 @@ impl Dialogue {
 
     fn begin(&mut self, command: Command, steps: &mut Vec<Step>) {
         let verb = command.verb();
-        match disposition(verb) {
+        let disposed = disposition(verb);
+        let asked = matches!(disposed, Disposition::Forward | Disposition::Transfer(_))
+            || (verb == Verb::Stat && command.has_argument());
+        if asked && self.here == WorkingDirectory::Unasked && self.premises.rights.ask_for_paths() {
+            self.queue.push_front(Pending::Command(command));
+            steps.push(Step::Forward(Cleared::own_bare(Verb::Pwd)));
+            self.phase = Phase::Locating;
+            return;
+        }
+        match disposed {
             Disposition::Own => self.own(command, steps),
             Disposition::Arrange => self.arrange(&command, steps),
             Disposition::Transfer(kind) => self.transfer(command, kind, steps),
@@ -262,7 +276,7 @@ impl Dialogue {
 
     fn forward(&mut self, command: Command, steps: &mut Vec<Step>) {
         let verb = command.verb();
-        match clear(command) {
+        match clear(command, &self.premises.rights, &self.here) {
             Ok(cleared) => {
                 steps.push(Step::Forward(cleared));
                 self.phase = Phase::Waiting { verb };
@@ -287,7 +301,18 @@ impl Dialogue {
                 if done && *verb == Verb::Rest {
                     self.restart = line.code.class() == CodeClass::Intermediate;
                 }
+                self.here.follow(*verb, &line);
                 self.pass(line, steps);
+                if done {
+                    self.phase = Phase::Idle;
+                }
+            }
+            Phase::Locating => {
+                let done = line.last && !line.code.is_preliminary();
+                self.here.follow(Verb::Pwd, &line);
+                if done && self.here == WorkingDirectory::Unasked {
+                    self.here = WorkingDirectory::Unknown;
+                }
                 if done {
                     self.phase = Phase::Idle;
                 }
@@ -372,6 +397,7 @@ impl Dialogue {
             (Phase::Transfer(_), _) => self.transfer_expired(timer, steps),
             (
                 Phase::Waiting { .. }
+                | Phase::Locating
                 | Phase::Features(_)
                 | Phase::Arranging(_)
                 | Phase::Settling { .. }

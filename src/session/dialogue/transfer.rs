@@ -92,6 +92,15 @@ impl Transfer {
 impl Dialogue {
     pub(super) fn transfer(&mut self, command: Command, kind: TransferKind, steps: &mut Vec<Step>) {
         let verb = command.verb();
+        let cleared = match clear(command, &self.premises.rights, &self.here) {
+            Ok(cleared) => cleared,
+            Err(refusal) => {
+                self.drop_arrangement(steps);
+                steps.push(Step::Refuse(verb, refusal));
+                self.forget_restart(steps);
+                return;
+            }
+        };
         let protection = match self.protection.check_transfer(&self.premises.policy) {
             Ok(protection) => protection,
             Err(refusal) => {
@@ -104,15 +113,6 @@ impl Dialogue {
             steps.push(Step::Refuse(verb, Refusal::NoDataConnection));
             self.forget_restart(steps);
             return;
-        };
-        let cleared = match clear(command) {
-            Ok(cleared) => cleared,
-            Err(refusal) => {
-                steps.push(Step::DropData);
-                steps.push(Step::Refuse(verb, refusal));
-                self.forget_restart(steps);
-                return;
-            }
         };
         // The client's side has failed already: the backend need not create or cut a file for it.
         if let Front::Failed(result, detail) = front {

@@ -8,7 +8,7 @@ use crate::event::{
     BackendFailure, By, DataMode, DataOutcome, HandshakeResult, Reason, Resumption, TransferResult, Why,
 };
 use crate::ftp::{Command, Reply, ReplyLine, Verb};
-use crate::policy::{Claim, Cleared, Mechanism, Protection, ProtectionPolicy, Refusal, TransferKind};
+use crate::policy::{Claim, Cleared, Mechanism, Protection, ProtectionPolicy, Refusal, Rights, TransferKind};
 
 /// What does not change while a dialogue lasts.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Premises {
     pub preference: DataPreference,
     /// How data connections with the backend are protected.
     pub back: Protection,
+    /// What the user may do.
+    pub rights: Rights,
     /// PORT and EPRT are allowed.
     pub active: bool,
 }

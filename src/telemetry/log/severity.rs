@@ -36,6 +36,11 @@ impl Severity {
             | Refusal::DataProtectionRequired
             | Refusal::AddressDenied
             | Refusal::AddressNotAllowed
+            | Refusal::CommandDenied
+            | Refusal::VerbDenied
+            | Refusal::PathDenied
+            | Refusal::NameDenied
+            | Refusal::PathUnknown
             | Refusal::AddressBanned
             | Refusal::LoginBanned
             | Refusal::TooManySessions

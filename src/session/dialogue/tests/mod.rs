@@ -30,6 +30,7 @@ pub(super) fn premises() -> Premises {
         backend: "10.0.0.1".parse().unwrap(),
         preference: DataPreference::Auto,
         back: Protection::Clear,
+        rights: crate::policy::Rights::default(),
         active: true,
     }
 }

@@ -1,0 +1,333 @@
+//! Where a command goes: its path from the root, as far as text can tell.
+//!
+//! Invariants: a path is bytes; what cannot be told for sure has no path, and a rule that asks for one refuses. That holds
+//! for what servers are known to read otherwise than as it stands: `~`, a backslash, a drive letter, quotes, names of dots
+//! and blanks, patterns in braces and brackets. What a link on the server leads to cannot be seen here.
+
+use globset::GlobBuilder;
+
+use crate::ftp::{Command, ReplyLine, Verb};
+
+/// A name that only `*` and `**` match.
+const ANY_NAME: &[u8] = b"\x01any\x01";
+
+/// A pattern of paths: `*` within a name, `**` across folders.
+#[derive(Debug, Clone)]
+pub struct PathPattern {
+    matcher: globset::GlobMatcher,
+    /// What every path that matches begins with.
+    literal: Vec<u8>,
+}
+
+impl PathPattern {
+    /// Compiles a pattern. It begins at the root.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with it.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        if !pattern.starts_with('/') {
+            return Err("it does not begin with a slash".into());
+        }
+        let glob =
+            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.kind().to_string())?;
+        let literal = pattern.bytes().take_while(|byte| !b"*?[{\\".contains(byte)).collect();
+        Ok(Self { matcher: glob.compile_matcher(), literal })
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        self.matcher.is_match(std::ffi::OsStr::from_bytes(path))
+    }
+}
+
+/// Where a session is on its server, as the server says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum WorkingDirectory {
+    /// It has not been asked since the session may have moved.
+    #[default]
+    Unasked,
+    /// It said what is no path from a root.
+    Unknown,
+    /// Here.
+    Known(Vec<u8>),
+}
+
+impl WorkingDirectory {
+    /// Reads the text of a 257: a path in quotes, in which a quote stands twice (RFC 959, appendix II).
+    pub fn told(text: &[u8]) -> Self {
+        quoted(text).and_then(|path| fold(Vec::new(), &path)).map_or(Self::Unknown, Self::Known)
+    }
+
+    /// A line of the reply to this command. What may move the session makes it be asked again, whatever the server says
+    /// to it; what says where it is, is believed.
+    pub fn follow(&mut self, verb: Verb, line: &ReplyLine) {
+        match verb {
+            Verb::Pwd | Verb::Xpwd if line.code.number() == 257 && (line.first || line.last) => {
+                let told = Self::told(line.text());
+                // Of several lines one has the path.
+                if told != Self::Unknown || (line.last && *self == Self::Unasked) {
+                    *self = told;
+                }
+            }
+            Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup | Verb::Site | Verb::Other => *self = Self::Unasked,
+            _ => {}
+        }
+    }
+}
+
+fn quoted(text: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = text.strip_prefix(b"\"")?;
+    let mut path = Vec::new();
+    loop {
+        let end = rest.iter().position(|byte| *byte == b'"')?;
+        path.extend_from_slice(&rest[..end]);
+        match rest[end + 1..].strip_prefix(b"\"") {
+            Some(behind) => {
+                path.push(b'"');
+                rest = behind;
+            }
+            None => return path.starts_with(b"/").then_some(path),
+        }
+    }
+}
+
+/// What a command is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    paths: Vec<Vec<u8>>,
+    reach: Reach,
+}
+
+/// How far beyond its path a command reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Not at all.
+    Itself,
+    /// To what is in the folder.
+    Contents,
+    /// To everything below: it moves or goes with it, or is listed with it.
+    Tree,
+    /// To something in the folder whose name is not known.
+    Something,
+}
+
+/// The target of a command. `None`: it cannot be told.
+pub(super) fn target(command: &Command, here: &WorkingDirectory) -> Option<Target> {
+    let argument = command.argument();
+    let one = |reach| Some(Target { paths: vec![resolve(here, argument)?], reach });
+    match command.verb() {
+        Verb::Cdup | Verb::Xcup => Some(Target { paths: vec![resolve(here, b"..")?], reach: Reach::Itself }),
+        Verb::List | Verb::Nlst | Verb::Stat => listing(argument, here),
+        Verb::Mlsd | Verb::Mlst if argument.is_empty() => {
+            Some(Target { paths: vec![resolve(here, b".")?], reach: Reach::Contents })
+        }
+        Verb::Mlsd | Verb::Mlst => one(Reach::Contents),
+        Verb::Stou => stored_unique(argument, here),
+        Verb::Mdtm | Verb::Mfmt => {
+            let whole = resolve(here, argument)?;
+            let named = behind_time(argument).map_or(Some(whole.clone()), |name| resolve(here, name))?;
+            // MFMT takes nothing but a time in front; MDTM may mean the whole.
+            let paths = if command.verb() == Verb::Mfmt { vec![named] } else { vec![whole, named] };
+            Some(Target { paths, reach: Reach::Itself })
+        }
+        Verb::Dele | Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
+        Verb::Retr | Verb::Stor | Verb::Appe | Verb::Mkd | Verb::Xmkd | Verb::Size | Verb::Cwd | Verb::Xcwd => {
+            one(Reach::Itself)
+        }
+        _ => None,
+    }
+}
+
+/// The name behind fourteen digits and a blank: many servers take it, and the digits for a time to set.
+pub(super) fn behind_time(argument: &[u8]) -> Option<&[u8]> {
+    let (time, name) = argument.split_at(argument.iter().position(|byte| *byte == b' ')?);
+    let digits = time.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (digits >= 14 && name.len() > 1).then(|| &name[1..])
+}
+
+/// `LIST -la /x`: what begins with a dash is for the server's `ls`.
+fn listing(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
+    let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
+    while rest.starts_with(b"-") {
+        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+        recursive |= rest[..end].contains(&b'R') || rest.starts_with(b"--");
+        rest = rest[end..].trim_ascii_start();
+    }
+    let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => rest.split_at(slash + 1),
+        None => (&rest[..0], rest),
+    };
+    let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
+    // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
+    if has_pattern(folder) || name.iter().any(|byte| b"[]{}".contains(byte)) {
+        return None;
+    }
+    let (path, reach) = match has_pattern(name) {
+        true => (resolve(here, if folder.is_empty() { b"." } else { folder })?, Reach::Something),
+        false => (resolve(here, if rest.is_empty() { b"." } else { rest })?, Reach::Contents),
+    };
+    let reach = if recursive { Reach::Tree } else { reach };
+    Some(Target { paths: vec![path], reach })
+}
+
+/// STOU: the server chooses the name, in the working directory or beside the one that was given.
+fn stored_unique(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
+    let mut folder = resolve(here, if argument.is_empty() { b"." } else { argument })?;
+    if !argument.is_empty() {
+        folder.truncate(folder.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1));
+    }
+    Some(Target { paths: vec![folder], reach: Reach::Something })
+}
+
+/// The path from the root.
+fn resolve(here: &WorkingDirectory, argument: &[u8]) -> Option<Vec<u8>> {
+    let first = argument.first()?;
+    let drive = argument.get(1) == Some(&b':') && first.is_ascii_alphabetic();
+    if drive || b"~\"'".contains(first) {
+        return None;
+    }
+    match (first, here) {
+        (b'/', _) => fold(Vec::new(), argument),
+        (_, WorkingDirectory::Known(here)) => fold(here.clone(), argument),
+        (_, WorkingDirectory::Unasked | WorkingDirectory::Unknown) => None,
+    }
+}
+
+/// Walks on from a path: `.` stays, `..` goes up, but not above the root.
+fn fold(from: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
+    if path.contains(&b'\\') {
+        return None;
+    }
+    let mut folded = if from == b"/" { Vec::new() } else { from };
+    for name in path.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => folded.truncate(folded.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
+            // Windows takes `.. ` and `...` for something else than a name.
+            _ if name.iter().all(|byte| *byte == b'.' || byte.is_ascii_whitespace()) => return None,
+            _ => {
+                folded.push(b'/');
+                folded.extend_from_slice(name);
+            }
+        }
+    }
+    if folded.is_empty() {
+        folded.push(b'/');
+    }
+    Some(folded)
+}
+
+/// A path with a slash behind it.
+fn below(path: &[u8]) -> Vec<u8> {
+    if path == b"/" { path.to_vec() } else { [path, b"/"].concat() }
+}
+
+impl Target {
+    /// Everything that the command is about is within these patterns, for sure.
+    pub(super) fn lies_in(&self, patterns: &[PathPattern]) -> bool {
+        let matched = |path: &[u8]| patterns.iter().any(|pattern| pattern.matches(path));
+        self.paths.iter().all(|path| {
+            let (inside, any) = (below(path), [&below(path)[..], ANY_NAME].concat());
+            match self.reach {
+                Reach::Itself => matched(path),
+                Reach::Contents => matched(path) || matched(&inside),
+                Reach::Something => matched(&any),
+                // A folder that moves is named itself; what is listed with its folders must match at any depth.
+                Reach::Tree => matched(path) || matched(&[&below(&any)[..], ANY_NAME].concat()),
+            }
+        })
+    }
+
+    /// Something that the command is about may be within these patterns.
+    pub(super) fn may_meet(&self, patterns: &[PathPattern]) -> bool {
+        let meets = |path: &[u8], pattern: &PathPattern| {
+            let inside = below(path);
+            let itself = pattern.matches(path);
+            let above = pattern.literal.starts_with(&inside);
+            match self.reach {
+                Reach::Itself => itself,
+                Reach::Contents => itself || pattern.matches(&inside),
+                Reach::Something | Reach::Tree => {
+                    itself || above || pattern.matches(&inside) || pattern.matches(&[&inside[..], ANY_NAME].concat())
+                }
+            }
+        };
+        self.paths.iter().any(|path| patterns.iter().any(|pattern| meets(path, pattern)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn known(path: &[u8]) -> WorkingDirectory {
+        WorkingDirectory::Known(path.to_vec())
+    }
+
+    #[test]
+    fn what_servers_say_to_pwd() {
+        assert_eq!(WorkingDirectory::told(b"\"/a \"\"b\"\"/c\" is the current directory"), known(b"/a \"b\"/c"));
+        assert_eq!(WorkingDirectory::told(b"\"/\""), known(b"/"));
+        assert_eq!(WorkingDirectory::told(b"\"/m\xfcll/../x/\""), known(b"/x"));
+        for text in [&b"/no quotes"[..], b"\"\"", b"\"a\"", b"\"/a", b"\"/a\\b\"", b"\"~\""] {
+            assert_eq!(WorkingDirectory::told(text), WorkingDirectory::Unknown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_resolved_and_what_is_read_in_two_ways_is_not() {
+        let resolve = |argument: &[u8]| resolve(&known(b"/a/b"), argument);
+        for (argument, path) in [
+            (&b"c"[..], &b"/a/b/c"[..]),
+            (b"../c", b"/a/c"),
+            (b"../../../../c", b"/c"),
+            (b"..", b"/a"),
+            (b"/", b"/"),
+            (b"/x//./y/", b"/x/y"),
+            (b"12:30.csv", b"/a/b/12:30.csv"),
+            (b"m\xfc ll", b"/a/b/m\xfc ll"),
+            (b"...x", b"/a/b/...x"),
+        ] {
+            assert_eq!(resolve(argument).as_deref(), Some(path), "{argument:?}");
+        }
+        for argument in
+            [&b""[..], b"~", b"~bob/x", b"..\\x", b"C:/x", b"\"/x\"", b"'X.Y'", b".../x", b".. /x", b" /x", b"\t"]
+        {
+            assert_eq!(resolve(argument), None, "{argument:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is asked, from wherever: what lies within `/in` for the gateway does so for a server that walks.
+        #[test]
+        fn nothing_that_walks_out_is_taken_to_stay(names in proptest::collection::vec("(\\.\\.|\\.|in|out|)", 0..8)) {
+            let argument = names.join("/");
+            let mut walked = vec!["in"];
+            if argument.starts_with('/') {
+                walked.clear();
+            }
+            for name in &names {
+                match name.as_str() {
+                    "" | "." => {}
+                    ".." => drop(walked.pop()),
+                    name => walked.push(if name == "in" { "in" } else { "out" }),
+                }
+            }
+            let command = Command::new(Verb::Retr, argument.clone());
+            let pattern = [PathPattern::new("/in/**").unwrap()];
+            if let Some(target) = target(&command, &known(b"/in")) {
+                prop_assert_eq!(target.lies_in(&pattern), walked.first() == Some(&"in") && walked.len() > 1, "{}", argument);
+            }
+        }
+
+        #[test]
+        fn no_argument_makes_it_panic(argument in proptest::collection::vec(any::<u8>(), 0..40), verb in 0..Verb::ALL.len()) {
+            let command = Command::new(Verb::ALL[verb], argument.clone());
+            let pattern = [PathPattern::new("/in/**").unwrap()];
+            if let Some(target) = target(&command, &WorkingDirectory::told(&argument)) {
+                prop_assert!(!target.lies_in(&pattern) || target.may_meet(&pattern));
+            }
+        }
+    }
+}
