@@ -57,8 +57,7 @@ pub(crate) fn tables() -> Vec<(&'static str, Vec<Table>)> {
     });
     let group_table = Table { name: "groups", heading: ["Group", "Commands", "For"], rows: groups.collect() };
     vec![
-        ("docs/configuration.md", vec![group_table]),
-        ("docs/protocol.md", vec![Table { name: "commands", heading, rows: verbs.collect() }]),
+        ("docs/protocol.md", vec![Table { name: "commands", heading, rows: verbs.collect() }, group_table]),
         (
             "docs/operations.md",
             vec![
