@@ -3,6 +3,7 @@
 mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
+mod descriptors;
 mod gateway;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};
