@@ -105,8 +105,10 @@ enum Reach {
     Itself,
     /// To what is in the folder.
     Contents,
-    /// To everything below: it moves or goes with it, or is listed with it.
+    /// To everything below, which moves or goes with it.
     Tree,
+    /// To everything below, which is listed with it.
+    Listing,
     /// To something in the folder whose name is not known.
     Something,
 }
@@ -166,7 +168,7 @@ fn listing(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
         true => (resolve(here, if folder.is_empty() { b"." } else { folder })?, Reach::Something),
         false => (resolve(here, if rest.is_empty() { b"." } else { rest })?, Reach::Contents),
     };
-    let reach = if recursive { Reach::Tree } else { reach };
+    let reach = if recursive { Reach::Listing } else { reach };
     Some(Target { paths: vec![path], reach })
 }
 
@@ -232,8 +234,9 @@ impl Target {
                 Reach::Itself => matched(path),
                 Reach::Contents => matched(path) || matched(&inside),
                 Reach::Something => matched(&any),
-                // A folder that moves is named itself; what is listed with its folders must match at any depth.
-                Reach::Tree => matched(path) || matched(&[&below(&any)[..], ANY_NAME].concat()),
+                // Below a folder that moves or goes is nothing but what is in it.
+                Reach::Tree => matched(path),
+                Reach::Listing => matched(&[&below(&any)[..], ANY_NAME].concat()),
             }
         })
     }
@@ -247,7 +250,7 @@ impl Target {
             match self.reach {
                 Reach::Itself => itself,
                 Reach::Contents => itself || pattern.matches(&inside),
-                Reach::Something | Reach::Tree => {
+                Reach::Something | Reach::Tree | Reach::Listing => {
                     itself || above || pattern.matches(&inside) || pattern.matches(&[&inside[..], ANY_NAME].concat())
                 }
             }
