@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::second_factor;
 use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
-use crate::policy::{Admission, ClientCertificate, HostNames, Pace, UserFrom};
+use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
 use crate::telemetry::{Metrics, Pages, Readiness, Telemetry, serve};
@@ -30,6 +31,7 @@ pub struct Gateway {
     admin: Option<Admin>,
     probes: Mutex<JoinSet<()>>,
     identities: Arc<Identities>,
+    used_codes: Arc<UsedCodes>,
 }
 
 struct Admin {
@@ -80,6 +82,7 @@ pub(super) struct Prepared {
     front_tls: FrontTls,
     backends: Vec<Backend>,
     advertise: Advertise,
+    secrets: Option<Secrets>,
 }
 
 impl Prepared {
@@ -115,6 +118,11 @@ impl Prepared {
             problems.push(format!("tls.client_certificates: {error}"));
             None
         });
+        let secrets = settings.second_factor.as_ref().map(|totp| second_factor::load(&totp.secrets)).transpose();
+        let secrets = secrets.unwrap_or_else(|mut flaws| {
+            problems.append(&mut flaws);
+            None
+        });
         let (Some(identities), Some(advertise), true) = (identities, advertise, problems.is_empty()) else {
             return Err(problems);
         };
@@ -127,7 +135,7 @@ impl Prepared {
             }
         }
         let front_tls = front_tls.map_err(|error| vec![format!("tls: {error}")])?;
-        Ok(Self { identities, front_tls, backends, advertise })
+        Ok(Self { identities, front_tls, backends, advertise, secrets })
     }
 }
 
@@ -168,7 +176,14 @@ impl Gateway {
 
         let identities = Arc::clone(&prepared.identities);
         let admission = Admission::new(settings.limits);
-        let shared = Shared { ports, admission: Arc::clone(&admission), pace: Arc::default(), observer };
+        let used_codes = Arc::<UsedCodes>::default();
+        let shared = Shared {
+            ports,
+            admission: Arc::clone(&admission),
+            pace: Arc::default(),
+            observer,
+            used_codes: Arc::clone(&used_codes),
+        };
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
         let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));
@@ -183,6 +198,7 @@ impl Gateway {
             admin,
             probes: Mutex::new(JoinSet::new()),
             identities,
+            used_codes,
         };
         gateway.probe_backends();
         Ok(gateway)
@@ -242,6 +258,7 @@ impl Gateway {
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
             observer: Arc::clone(&old.observer),
+            used_codes: Arc::clone(&self.used_codes),
         };
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
@@ -331,10 +348,15 @@ struct Shared {
     admission: Arc<Admission>,
     pace: Arc<Pace>,
     observer: Arc<dyn Observer>,
+    used_codes: Arc<UsedCodes>,
 }
 
 fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, observer } = shared;
+    let Shared { ports, admission, pace, observer, used_codes } = shared;
+    let second_factor = settings.second_factor.as_ref().map(|totp| {
+        let secrets = prepared.secrets.unwrap_or_default();
+        SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
+    });
     let hosts = HostNames {
         routed: settings.routes.hosts().cloned().collect(),
         certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
@@ -359,6 +381,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         active: settings.data.active,
         admission,
         pace,
+        second_factor,
         observer,
     }
 }

@@ -87,7 +87,11 @@ pub(super) const KEYS: &[Key] = keys! {
     "routes[].clients" Nothing;
     "routes[].listener" Nothing;
     "routes[].backend" Required;
-    "access" Later;
+    "access" Section;
+    "access.totp" Nothing;
+    "access.totp.secrets" Required;
+    "access.totp.required" Nothing;
+    "access.totp.skew" Nothing;
     "limits" Section;
     "limits.sessions" Default("10000");
     "limits.sessions_per_address" Default("50");

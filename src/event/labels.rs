@@ -158,6 +158,9 @@ labelled! {
         Rejected "rejected" "the backend said no",
         NoRoute "no_route" "no route matches the user",
         CertificateMismatch "certificate_mismatch" "the client's certificate names another user (tls.client_certificates.user_from)",
+        CodeWrong "code_wrong" "the one-time code is wrong (access.totp)",
+        CodeUsed "code_used" "the one-time code has been used before (access.totp)",
+        CodeUnknown "code_unknown" "the user must have a secret for one-time codes and has none (access.totp)",
         UserLimit "user_limit" "too many sessions of this user (limits.sessions_per_user)",
         BackendFailed "backend_failed" "the backend could not be asked",
     }

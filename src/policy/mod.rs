@@ -15,6 +15,7 @@ mod pace;
 mod protection;
 mod refusal;
 mod route;
+mod second_factor;
 
 pub use admission::{Admission, Limits, Permit, Seat};
 pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
@@ -28,3 +29,4 @@ pub use protection::{
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
+pub use second_factor::{CodeFlaw, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};

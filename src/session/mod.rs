@@ -12,6 +12,7 @@ mod greet;
 mod login;
 mod pair;
 mod run;
+mod second_factor;
 mod serve;
 mod settings;
 

@@ -13,6 +13,7 @@ mod routes;
 mod scalars;
 mod service;
 mod tls;
+mod totp;
 
 use std::path::Path;
 
@@ -35,6 +36,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
     let admin = service::admin(reader, admin, &mut bound);
     let tls = reader.subsection(root, "tls");
     let limits = reader.subsection(root, "limits");
+    let access = reader.subsection(root, "access");
     let timeouts = reader.subsection(root, "timeouts");
     let log = reader.subsection(root, "log");
     Settings {
@@ -44,6 +46,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         data: data::data(reader, root, &bound),
         backends: backends::backends(reader, root, &bound),
         routes: routes::routes(reader, root, Known { listeners: &names, backends: &backend_names }),
+        second_factor: totp::totp(reader, access),
         limits: limits::limits(reader, limits),
         command_length: limits::command_length(reader, limits),
         reply_length: limits::reply_length(reader, limits),

@@ -113,6 +113,9 @@ pub(in crate::telemetry) fn login(who: &Who, user: &[u8], backend: Option<&str>,
         LoginResult::Rejected
         | LoginResult::NoRoute
         | LoginResult::CertificateMismatch
+        | LoginResult::CodeWrong
+        | LoginResult::CodeUsed
+        | LoginResult::CodeUnknown
         | LoginResult::UserLimit
         | LoginResult::BackendFailed => {
             line!(info, who, user = shown(user), backend, result = result.label(), "login failed");
