@@ -16,6 +16,7 @@ mod protection;
 mod refusal;
 mod route;
 mod second_factor;
+mod shared_port;
 
 pub use admission::{Admission, Limits, Permit, Seat};
 pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
@@ -30,3 +31,4 @@ pub use protection::{
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
 pub use second_factor::{CodeFlaw, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};
+pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
