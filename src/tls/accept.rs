@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
@@ -36,6 +37,9 @@ const DOWNLOAD_TICKETS: usize = 2;
 /// proftpd#744, libunftp#285). OpenSSL offers each session once; a client that keeps only the newest (PHP) has none left
 /// after an upload without a ticket.
 const UPLOAD_TICKETS: usize = 1;
+/// How long a client has to hear an alert, and how many pieces of what it sends meanwhile are read.
+const FAREWELL: Duration = Duration::from_secs(1);
+const UNHEARD: usize = 64;
 const READS: u8 = 1;
 const SENDS: u8 = 2;
 
@@ -281,8 +285,34 @@ impl SessionTls {
                 start.io.hold_back_tickets();
             }
         }
-        let stream = start.into_stream(Arc::new(config)).await?;
-        Ok((stream, sni))
+        match start.into_stream(Arc::new(config)).into_fallible().await {
+            Ok(stream) => Ok((stream, sni)),
+            Err((error, socket)) => {
+                let failure = HandshakeFailure::from(error);
+                if failure.result == HandshakeResult::CertificateRejected {
+                    let_hear(socket).await;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Lets a client hear the alert that says what is wrong with its certificate. With TLS 1.3 it believes itself connected
+/// and sends on; closing with bytes unread would be a reset, which overtakes the alert.
+async fn let_hear(mut socket: Socket) {
+    let hearing = async {
+        socket.shutdown().await?;
+        let mut rest = [0; 1024];
+        for _ in 0..UNHEARD {
+            if socket.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    if let Ok(Err(error)) = timeout(FAREWELL, hearing).await {
+        tracing::trace!(%error, "a client did not wait for the alert");
     }
 }
 

@@ -14,6 +14,7 @@ async fn is_turned_away(stage: &Stage, tls: ClientTls) {
     client.tls = tls;
     client.says_and_hears("AUTH TLS", "234 ").await;
     if client.try_to_shake_hands().await.is_ok() {
+        client.talk.say_raw("PBSZ 0\r\nPROT P\r\n").await;
         assert_eq!(client.ends().await, End::Broken);
     }
 }
