@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::descriptors;
 use super::gateway::{Gateway, Prepared, StartError};
 use crate::config::{self, Settings};
 use crate::server::Drain;
@@ -62,6 +63,7 @@ pub fn run(path: &Path) -> ExitCode {
         }
     };
     let log = init(&settings.log);
+    descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -123,6 +125,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle) -> ExitCode {
 }
 
 async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, ExitCode> {
+    warn_of_descriptors(&settings);
     let self_signed = settings.tls.certificates.is_empty();
     match Gateway::start(settings, metrics).await {
         Ok(gateway) => {
@@ -166,9 +169,11 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
     match config::load(path) {
         Ok(settings) => {
             let level = settings.log.level;
+            let wanted = settings.clone();
             match gateway.reload(settings) {
                 Ok(restart) => {
                     log.set(level);
+                    warn_of_descriptors(&wanted);
                     for key in restart {
                         tracing::warn!(key, "this key has changed and needs a restart; the old value stays");
                     }
@@ -188,6 +193,16 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
         }
     }
     notify(sd_notify::NotifyState::Ready);
+}
+
+/// Sessions that cannot be are better known at noon than at night.
+fn warn_of_descriptors(settings: &Settings) {
+    if let Some(descriptors::Shortage { needed, limit, sessions }) = descriptors::shortage(settings) {
+        tracing::warn!(
+            "limits.sessions: so many can need {needed} file descriptors, and the system allows {limit}, good for {sessions} \
+             sessions. Raise LimitNOFILE= in the unit (or ulimit -n), or lower limits.sessions"
+        );
+    }
 }
 
 /// Tells systemd, where there is one.

@@ -14,6 +14,7 @@ use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
+use crate::net::Blocks;
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
@@ -181,6 +182,7 @@ impl Gateway {
             ports,
             admission: Arc::clone(&admission),
             pace: Arc::default(),
+            blocks: Blocks::default(),
             observer,
             used_codes: Arc::clone(&used_codes),
         };
@@ -257,6 +259,7 @@ impl Gateway {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
+            blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
             used_codes: Arc::clone(&self.used_codes),
         };
@@ -347,12 +350,13 @@ struct Shared {
     ports: Arc<PassivePorts>,
     admission: Arc<Admission>,
     pace: Arc<Pace>,
+    blocks: Blocks,
     observer: Arc<dyn Observer>,
     used_codes: Arc<UsedCodes>,
 }
 
 fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, observer, used_codes } = shared;
+    let Shared { ports, admission, pace, blocks, observer, used_codes } = shared;
     let second_factor = settings.second_factor.as_ref().map(|totp| {
         let secrets = prepared.secrets.unwrap_or_default();
         SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
@@ -381,6 +385,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         active: settings.data.active,
         admission,
         pace,
+        blocks,
         second_factor,
         observer,
     }
