@@ -88,6 +88,9 @@ pub(super) const KEYS: &[Key] = keys! {
     "routes[].listener" Nothing;
     "routes[].backend" Required;
     "access" Section;
+    "access.allow" Default("[]");
+    "access.deny" Default("[]");
+    "access.commands" Later;
     "access.totp" Nothing;
     "access.totp.secrets" Required;
     "access.totp.required" Nothing;
@@ -98,7 +101,10 @@ pub(super) const KEYS: &[Key] = keys! {
     "limits.sessions_per_user" Default("50");
     "limits.command_length" Default("4096");
     "limits.reply_length" Default("8192");
-    "limits.failed_logins" Later;
+    "limits.failed_logins" Section;
+    "limits.failed_logins.attempts" Default("5");
+    "limits.failed_logins.within" Default("10m");
+    "limits.failed_logins.ban" Default("15m");
     "timeouts" Section;
     "timeouts.tls_handshake" Default("10s");
     "timeouts.login" Default("60s");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Limits, ProtectionPolicy, Routes, SecondFactorSettings};
+use crate::policy::{Access, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
 use crate::session::Timeouts;
 use crate::telemetry::{AdminSettings, LogSettings};
 use crate::{backend, data, server, tls};
@@ -22,6 +22,8 @@ pub struct Settings {
     pub backends: Vec<backend::Settings>,
     /// Routes; each names a backend that exists. Never empty: without `routes` one leads to the only backend.
     pub routes: Routes,
+    /// Which addresses may connect.
+    pub access: Access,
     /// The second factor; `None`: the password is enough.
     pub second_factor: Option<SecondFactorSettings>,
     /// How many sessions.

@@ -164,6 +164,7 @@ labelled! {
         Accepted "accepted" "logged in",
         Rejected "rejected" "the backend said no",
         NoRoute "no_route" "no route matches the user",
+        Banned "banned" "a ban stood against it (limits.failed_logins)",
         CertificateMismatch "certificate_mismatch" "the client's certificate names another user (tls.client_certificates.user_from)",
         CodeWrong "code_wrong" "the one-time code is wrong (access.totp)",
         CodeUsed "code_used" "the one-time code has been used before (access.totp)",

@@ -3,6 +3,7 @@
 //! Invariants: reading never stops at a problem; what stands in for a wrong value is thrown away with the rest, because
 //! settings with problems never leave `config`. Nothing here opens a socket or looks up a name.
 
+mod access;
 mod backends;
 mod data;
 mod limits;
@@ -46,6 +47,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         data: data::data(reader, root, &bound),
         backends: backends::backends(reader, root, &bound),
         routes: routes::routes(reader, root, Known { listeners: &names, backends: &backend_names }),
+        access: access::access(reader, access),
         second_factor: totp::totp(reader, access),
         limits: limits::limits(reader, limits),
         command_length: limits::command_length(reader, limits),
