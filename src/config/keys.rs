@@ -97,6 +97,10 @@ pub(super) const KEYS: &[Key] = keys! {
     "access.commands[].allow" Nothing;
     "access.commands[].deny" Nothing;
     "access.commands[].paths" Nothing;
+    "access.totp" Nothing;
+    "access.totp.secrets" Required;
+    "access.totp.required" Nothing;
+    "access.totp.skew" Nothing;
     "limits" Section;
     "limits.sessions" Default("10000");
     "limits.sessions_per_address" Default("50");

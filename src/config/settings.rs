@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Access, CommandRules, Limits, ProtectionPolicy, Routes};
+use crate::policy::{Access, CommandRules, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
 use crate::session::Timeouts;
 use crate::telemetry::{AdminSettings, LogSettings};
 use crate::{backend, data, server, tls};
@@ -26,6 +26,8 @@ pub struct Settings {
     pub access: Access,
     /// Which commands users may use.
     pub commands: CommandRules,
+    /// The second factor; `None`: the password is enough.
+    pub second_factor: Option<SecondFactorSettings>,
     /// How many sessions.
     pub limits: Limits,
     /// The longest command line in bytes.

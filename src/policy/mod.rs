@@ -18,6 +18,7 @@ mod protection;
 mod refusal;
 mod route;
 mod rules;
+mod second_factor;
 mod shared_port;
 mod throttle;
 
@@ -36,5 +37,6 @@ pub use protection::{
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
 pub use rules::{CommandRule, CommandRules, Entry, Group, Rights, group};
+pub use second_factor::{CodeFlaw, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
 pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};

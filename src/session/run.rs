@@ -20,7 +20,7 @@ use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
 use crate::net::{Blocks, Endpoints, Socket};
-use crate::policy::{Admission, ClientCertificate, Pace, Permit};
+use crate::policy::{Admission, ClientCertificate, Pace, Permit, SecondFactor};
 use crate::tls::{FrontTls, Stream};
 
 /// What all sessions of one configuration share. A session keeps the one it began with, across reloads.
@@ -43,6 +43,8 @@ pub struct Surroundings {
     pub pace: Arc<Pace>,
     /// Memory for transfers.
     pub blocks: Blocks,
+    /// The second factor; `None`: the password is enough.
+    pub second_factor: Option<SecondFactor>,
     /// Who hears of everything.
     pub observer: Arc<dyn Observer>,
 }
@@ -186,7 +188,7 @@ async fn chain(tcp: TcpStream, context: Context) -> Box<Leave> {
     let mut user = None;
     loop {
         let logged_in: Box<LoggedIn> = match Box::pin(lobby.log_in(user.take())).await {
-            Ok(logged_in) => Box::new(logged_in),
+            Ok(logged_in) => logged_in,
             Err(leave) => return Box::new(leave),
         };
         (lobby, user) = match Box::pin(serve(logged_in)).await {
@@ -213,7 +215,7 @@ mod tests {
         let idle = of(run) + of(chain) + of(serve);
         assert!(idle <= 6 * 1024, "run {}, chain {}, serve {} bytes", of(run), of(chain), of(serve));
         // Who has not proven to be anybody costs no more.
-        let greet = of(|lobby: Lobby, user| lobby.log_in(user));
+        let greet = of(|lobby: Box<Lobby>, user| lobby.log_in(user));
         assert!(greet <= 4 * 1024, "log_in {greet} bytes");
     }
 }

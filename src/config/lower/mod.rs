@@ -14,6 +14,7 @@ mod routes;
 mod scalars;
 mod service;
 mod tls;
+mod totp;
 
 use std::path::Path;
 
@@ -48,6 +49,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         routes: routes::routes(reader, root, Known { listeners: &names, backends: &backend_names }),
         commands: access::commands(reader, access, &names),
         access: access::access(reader, access),
+        second_factor: totp::totp(reader, access),
         limits: limits::limits(reader, limits),
         command_length: limits::command_length(reader, limits),
         reply_length: limits::reply_length(reader, limits),
