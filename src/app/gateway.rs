@@ -14,7 +14,7 @@ use super::kept;
 use super::second_factor;
 use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
-use crate::data::{Advertise, PassivePorts, PortError};
+use crate::data::{Advertise, Bandwidths, PassivePorts, PortError};
 use crate::event::{Event, Observer};
 use crate::net::Blocks;
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
@@ -195,6 +195,7 @@ impl Gateway {
             ports,
             admission: Arc::clone(&admission),
             pace: Arc::default(),
+            bandwidths: Arc::new(Bandwidths::new(settings.bandwidth)),
             blocks: Blocks::default(),
             observer,
             used_codes: Arc::clone(&used_codes),
@@ -273,6 +274,11 @@ impl Gateway {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
+            // What has been moved goes on counting unless the limits are others.
+            bandwidths: match old.bandwidths.limits() == settings.bandwidth {
+                true => Arc::clone(&old.bandwidths),
+                false => Arc::new(Bandwidths::new(settings.bandwidth)),
+            },
             blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
             used_codes: Arc::clone(&self.used_codes),
@@ -392,13 +398,14 @@ struct Shared {
     ports: Arc<PassivePorts>,
     admission: Arc<Admission>,
     pace: Arc<Pace>,
+    bandwidths: Arc<Bandwidths>,
     blocks: Blocks,
     observer: Arc<dyn Observer>,
     used_codes: Arc<UsedCodes>,
 }
 
 fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, blocks, observer, used_codes } = shared;
+    let Shared { ports, admission, pace, bandwidths, blocks, observer, used_codes } = shared;
     let second_factor = settings.second_factor.as_ref().map(|totp| {
         let secrets = prepared.secrets.unwrap_or_default();
         SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
@@ -427,6 +434,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         active: settings.data.active,
         admission,
         pace,
+        bandwidths,
         blocks,
         second_factor,
         observer,
