@@ -130,15 +130,20 @@ pub(crate) async fn send(to: &mut (impl AsyncWrite + Unpin), bytes: u64) -> std:
 
 /// Takes everything up to the end.
 pub(crate) async fn receive(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    count(from, &mut bytes).await?;
+    Ok(bytes)
+}
+
+async fn count(from: &mut (impl AsyncRead + Unpin), bytes: &mut u64) -> std::io::Result<()> {
     // Small transfers do not pay for a large block.
     let mut block = vec![0; 4096];
-    let mut bytes = 0;
     loop {
         match from.read(&mut block).await? {
-            0 => return Ok(bytes),
+            0 => return Ok(()),
             read => {
-                bytes += read as u64;
-                if bytes > 65_536 && block.len() < BLOCK {
+                *bytes += read as u64;
+                if *bytes > 65_536 && block.len() < BLOCK {
                     block.resize(BLOCK, 0);
                 }
             }
@@ -235,8 +240,15 @@ async fn transfer(listener: TcpListener, tls: Option<&TlsAcceptor>, name: Option
             Ok("226 sent".to_owned())
         }
         None => {
-            let bytes = receive(&mut stream).await?;
-            stream.shutdown().await?;
+            let mut bytes = 0;
+            match count(&mut stream, &mut bytes).await {
+                // mod_proxy ends uploads without close_notify. The count tells whether all is there.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                ended => {
+                    ended?;
+                    stream.shutdown().await?;
+                }
+            }
             Ok(format!("226 stored {bytes}"))
         }
     }

@@ -204,7 +204,7 @@ fn vsftpd(stage: &Stage, folder: &Path, ports: Ports) -> Result<String> {
     fs::write(root.join(SMALL.to_string()), vec![b'x'; usize::try_from(SMALL)?])?;
     Ok(format!(
         "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\nmax_clients=0\nmax_per_ip=0\n\
-         anonymous_enable=YES\nlocal_enable=NO\nno_anon_password=NO\nanon_root={root}\nftp_username=nobody\n\
+         anonymous_enable=YES\nlocal_enable=NO\nno_anon_password=NO\nanon_root={root}\nftp_username=daemon\n\
          nopriv_user=nobody\nsecure_chroot_dir={empty}\nseccomp_sandbox=NO\nxferlog_enable=NO\n\
          idle_session_timeout=3600\npasv_promiscuous=NO\n\
          ssl_enable=YES\nssl_tlsv1=YES\nssl_ciphers=HIGH\nallow_anon_ssl=YES\nrequire_ssl_reuse=NO\n\
