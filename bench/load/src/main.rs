@@ -78,8 +78,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Before there are threads: they inherit the place.
     let places = system::Places::take()?;
     let files = system::raise_files()?;
-    // Some of them leave root behind and still want to get at their files.
-    let mut folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir()?;
+    // In memory where that can be had: mod_proxy waits for a disk in each session. Some leave root behind and still want to get at
+    // their files.
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.permissions(Permissions::from_mode(0o755));
+    let mut folder = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())?;
     if arguments.keep {
         folder.disable_cleanup(true);
         println!("configurations and logs: {}", folder.path().display());

@@ -59,8 +59,8 @@ const TABLES: [(&str, &str, &[&str]); 5] = [
     ),
     (
         "Idle sessions",
-        "Logged in, one download of 1 KiB done. PSS is the processes' share of memory. Kernel memory is what slabs, kernel stacks, \
-         page tables and TCP's buffers grow by in the whole system, less what the load's own ends of the connections take. Others \
+        "Logged in, one download of 1 KiB done. PSS is the processes' share of memory. Kernel memory is what slabs (but those of file \
+         systems), kernel stacks, page tables and TCP's buffers grow by in the whole system, less what the load's own ends of the connections take. Others \
          than the gateway have a process for each session, and are measured with a hundred.",
         &["idle sessions", ""],
     ),

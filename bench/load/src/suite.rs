@@ -77,6 +77,14 @@ pub(crate) async fn run(stage: &Stage, order: &Order) -> Result<Outcome> {
             Err(error) => outcome.settle(kind, "start", Err(error))?,
         }
     }
+    let (wanted, fit) = (order.amount.idle.last().copied().unwrap_or(0), sessions_that_fit(order.files));
+    if order.parts.contains(&Part::Idle) && fit < wanted {
+        outcome.left_out.push(format!(
+            "{wanted} idle sessions: one takes two open files of the gateway's, and a process may have {} at most on this \
+             machine. {fit} fit.",
+            order.files
+        ));
+    }
     for round in 1..=order.rounds {
         println!("round {round} of {}", order.rounds);
         for &part in &order.parts {

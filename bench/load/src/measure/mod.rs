@@ -17,7 +17,7 @@ use crate::proxy::{Proxy, Stage};
 use crate::tls::Version;
 
 /// The most that one step of a measuring may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
