@@ -12,6 +12,8 @@ use crate::proxy::Kind;
 pub(crate) struct Run {
     pub(crate) machine: Machine,
     pub(crate) rounds: usize,
+    /// Less of everything was measured.
+    pub(crate) quick: bool,
     /// Who took part, with the version.
     pub(crate) versions: Vec<(Kind, String)>,
     /// What was left out or went wrong, with the reason.
@@ -85,7 +87,8 @@ pub(crate) fn page(run: &Run) -> String {
     for (name, value) in run.machine.rows() {
         let _ = writeln!(page, "| {name} | {value} |");
     }
-    let _ = writeln!(page, "| rounds | {} |", run.rounds);
+    let quick = if run.quick { ", less of everything (`--quick`)" } else { "" };
+    let _ = writeln!(page, "| rounds | {}{quick} |", run.rounds);
     for (kind, version) in &run.versions {
         let _ = writeln!(page, "| {} | {version} |", kind.name());
     }
@@ -167,7 +170,14 @@ mod tests {
         figures.record("sessions, 1/s", Kind::Gateway, 1234.5);
         figures.record("9850 idle sessions: memory of each, KiB", Kind::Gateway, 20.0);
         let versions = vec![(Kind::Nginx, "1.22".to_owned())];
-        Run { machine: Machine::default(), rounds: 3, versions, left_out: vec!["HAProxy: why".to_owned()], figures }
+        Run {
+            machine: Machine::default(),
+            rounds: 3,
+            quick: false,
+            versions,
+            left_out: vec!["HAProxy: why".to_owned()],
+            figures,
+        }
     }
 
     #[test]

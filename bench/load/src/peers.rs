@@ -93,6 +93,7 @@ TLSProtocol TLSv1.2 TLSv1.3
 TLSECCertificateFile {certificate}
 TLSECCertificateKeyFile {key}
 TLSVerifyClient off
+TLSCACertificateFile {authority}
 TLSOptions NoSessionReuseRequired
 ProxyEngine on
 ProxyRole reverse
@@ -103,6 +104,8 @@ TransferLog none
 "#,
             certificate = identity.certificate().display(),
             key = identity.key().display(),
+            // Else it reads the system's bundle of authorities anew in each session, and that is most of what one costs.
+            authority = identity.authority().display(),
         )
     };
     let private = format!("ProxyTLSEngine on\nProxyTLSCACertificateFile {}", identity.authority().display());
