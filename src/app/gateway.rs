@@ -2,21 +2,24 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::kept;
 use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
+use crate::net::Blocks;
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
-use crate::telemetry::{Metrics, Pages, Readiness, Telemetry, serve};
+use crate::telemetry::{Bans, Metrics, Pages, Readiness, Telemetry, serve};
 use crate::tls::{ClientAuthorities, FrontTls, Identities, Identity, IdentityError};
 
 /// A running gateway. Dropping it stops it without a good-bye.
@@ -29,12 +32,19 @@ pub struct Gateway {
     pages: Arc<Pages>,
     admin: Option<Admin>,
     probes: Mutex<JoinSet<()>>,
+    keeper: Option<Keeper>,
     identities: Arc<Identities>,
 }
 
 struct Admin {
     address: SocketAddr,
     stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Keeps bans in `state_dir`.
+struct Keeper {
+    folder: PathBuf,
     task: JoinHandle<()>,
 }
 
@@ -167,8 +177,18 @@ impl Gateway {
         tell_metrics(&metrics, &settings, &prepared.identities);
 
         let identities = Arc::clone(&prepared.identities);
-        let admission = Admission::new(settings.limits);
-        let shared = Shared { ports, admission: Arc::clone(&admission), pace: Arc::default(), observer };
+        let admission = Admission::new(settings.access.clone(), settings.limits);
+        let keeper = settings.tls.state_dir.clone().map(|folder| Keeper::start(folder, &admission));
+        let counted = Arc::clone(&admission);
+        metrics.watch_bans(move || counted.throttle().count(Instant::now()));
+        pages.set_bans(Bans { admission: Arc::clone(&admission), observer: Arc::clone(&observer) });
+        let shared = Shared {
+            ports,
+            admission: Arc::clone(&admission),
+            pace: Arc::default(),
+            blocks: Blocks::default(),
+            observer,
+        };
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
         let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));
@@ -182,6 +202,7 @@ impl Gateway {
             pages,
             admin,
             probes: Mutex::new(JoinSet::new()),
+            keeper,
             identities,
         };
         gateway.probe_backends();
@@ -235,12 +256,13 @@ impl Gateway {
         }
         let restart = needs_restart(&current, &settings);
         tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
-        self.admission.set_limits(settings.limits);
+        self.admission.set_rules(settings.access.clone(), settings.limits);
         let old = self.surroundings.load();
         let shared = Shared {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
+            blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
         };
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
@@ -273,6 +295,9 @@ impl Gateway {
     pub async fn stop(self) {
         self.pages.set_readiness(Readiness::Draining);
         self.server.stop().await;
+        if let Some(keeper) = self.keeper {
+            keeper.stop(Arc::clone(&self.admission)).await;
+        }
         if let Some(mut admin) = self.admin {
             admin.stop.cancel();
             if tokio::time::timeout(Duration::from_secs(2), &mut admin.task).await.is_err() {
@@ -319,6 +344,31 @@ impl Admin {
     }
 }
 
+impl Keeper {
+    /// Restores what is kept, and keeps what is new.
+    fn start(folder: PathBuf, admission: &Arc<Admission>) -> Self {
+        kept::restore(&folder, admission);
+        let task = tokio::spawn(kept::keep(folder.clone(), Arc::clone(admission)));
+        Self { folder, task }
+    }
+
+    /// Keeps what is there at the end.
+    async fn stop(self, admission: Arc<Admission>) {
+        self.task.abort();
+        let folder = self.folder.clone();
+        let saved = tokio::task::spawn_blocking(move || kept::save(&folder, &admission)).await;
+        if let Err(error) = saved.map_err(std::io::Error::other).and_then(|saved| saved) {
+            tracing::error!(%error, "bans cannot be kept in state_dir: this stop lifts them");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Drop for Admin {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -330,11 +380,12 @@ struct Shared {
     ports: Arc<PassivePorts>,
     admission: Arc<Admission>,
     pace: Arc<Pace>,
+    blocks: Blocks,
     observer: Arc<dyn Observer>,
 }
 
 fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, observer } = shared;
+    let Shared { ports, admission, pace, blocks, observer } = shared;
     let hosts = HostNames {
         routed: settings.routes.hosts().cloned().collect(),
         certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
@@ -359,6 +410,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         active: settings.data.active,
         admission,
         pace,
+        blocks,
         observer,
     }
 }

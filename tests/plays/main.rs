@@ -7,8 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod abort;
+mod access;
 mod active;
 mod auth;
+mod bans;
 mod backend_tls;
 mod bounce;
 mod ccc;
