@@ -41,7 +41,7 @@ This file is written by `./bench/run` from what that very run measured on one ma
 ";
 
 /// Rows of one table: figures that begin with one of these words.
-const TABLES: [(&str, &str, &[&str]); 5] = [
+const TABLES: [(&str, &str, &[&str]); 6] = [
     (
         "Long transfers",
         "One transfer after the other; eight streams are eight sessions at once.",
@@ -53,6 +53,12 @@ const TABLES: [(&str, &str, &[&str]); 5] = [
         "Downloads of 1 KiB one after the other, NOOPs one after the other, and NOOPs of one session while another transfers at \
          full speed. The times of NOOP hold the load's own share.",
         &["small ", "NOOP "],
+    ),
+    (
+        "Limits",
+        "A limit of 20 MiB a second on one session, or on two together: how far from it the bytes come through, in either \
+         direction.",
+        &["limits."],
     ),
     (
         "Slow transfers",

@@ -130,10 +130,19 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts one and waits until it listens. `label` names its files.
     pub(crate) fn start(kind: Kind, stage: &Stage, label: &str) -> Result<Self> {
+        Self::start_with(kind, stage, label, "")
+    }
+
+    /// A gateway that has this, too, under `limits`.
+    pub(crate) fn start_limited(stage: &Stage, label: &str, limit: &str) -> Result<Self> {
+        Self::start_with(Kind::Gateway, stage, label, limit)
+    }
+
+    fn start_with(kind: Kind, stage: &Stage, label: &str, limit: &str) -> Result<Self> {
         let folder = stage.folder.join(label.replace(char::is_whitespace, "-"));
         fs::create_dir_all(&folder)?;
         let ports = Ports::free()?;
-        let mut command = peers::command(kind, stage, &folder, ports)?;
+        let mut command = peers::command(kind, stage, &folder, ports, limit)?;
         let log = folder.join("log");
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);

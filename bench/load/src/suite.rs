@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use crate::figures::Figures;
 use crate::machine::output;
-use crate::measure::{Amount, beside, bulk, idle, sessions, slow, small};
+use crate::measure::{Amount, bandwidth, beside, bulk, idle, sessions, slow, small};
 use crate::proxy::{Kind, Proxy, Stage};
 use crate::system::sessions_that_fit;
 
@@ -20,6 +20,8 @@ pub(crate) enum Part {
     Small,
     /// Commands beside a transfer.
     Beside,
+    /// Limits of bandwidth.
+    Bandwidth,
     /// Memory of slow transfers.
     Slow,
     /// Memory of idle sessions.
@@ -122,6 +124,15 @@ async fn measure(stage: &Stage, order: &Order, part: Part, proxies: &[Proxy], ou
             for proxy in proxies.iter().filter(|proxy| proxy.kind.is_ftp_proxy()) {
                 let done = beside::measure(stage, proxy, amount, &mut outcome.figures).await;
                 outcome.settle(proxy.kind, "commands beside a transfer", done)?;
+            }
+        }
+        // A gateway that knows no such limit does not start with one.
+        Part::Bandwidth => {
+            if let Err(error) = bandwidth::measure(stage, amount, &mut outcome.figures).await {
+                let line = format!("limits.bandwidth: {error:#}");
+                if !outcome.left_out.contains(&line) {
+                    outcome.left_out.push(line);
+                }
             }
         }
         Part::Slow => slow::measure(stage, Kind::Gateway, amount, &mut outcome.figures).await?,
