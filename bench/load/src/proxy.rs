@@ -159,14 +159,19 @@ impl Proxy {
 
     fn wait_for(&mut self, log: &Path) -> Result<()> {
         let name = self.kind.name();
+        // Where its files lie says nothing to a reader of what went wrong.
+        let said = || -> Result<String> {
+            let folder = log.parent().unwrap_or(log).display().to_string() + "/";
+            Ok(fs::read_to_string(log)?.replace(&folder, ""))
+        };
         let began = Instant::now();
         for address in self.ports.of(self.kind) {
             while TcpStream::connect(address).is_err() {
                 if let Some(status) = self.child.try_wait()? {
-                    bail!("{name} has ended at once, {status}:\n{}", fs::read_to_string(log)?);
+                    bail!("{name} has ended at once, {status}:\n{}", said()?);
                 }
                 if began.elapsed() > PATIENCE {
-                    bail!("{name} does not listen on {address}:\n{}", fs::read_to_string(log)?);
+                    bail!("{name} does not listen on {address}:\n{}", said()?);
                 }
                 sleep(Duration::from_millis(20));
             }

@@ -57,12 +57,17 @@ impl Outcome {
         if kind == Kind::Gateway {
             bail!("{part}: {error:#}");
         }
-        let line = format!("{}, {part}: {error:#}", kind.name());
-        eprintln!("{line}");
+        self.leave_out(format!("{}, {part}: {error:#}", kind.name()));
+        Ok(())
+    }
+
+    /// Once, however many rounds it is missing from; in one line, because it becomes one of a list.
+    fn leave_out(&mut self, reason: String) {
+        let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
         if !self.left_out.contains(&line) {
+            eprintln!("left out: {line}");
             self.left_out.push(line);
         }
-        Ok(())
     }
 }
 
@@ -81,7 +86,7 @@ pub(crate) async fn run(stage: &Stage, order: &Order) -> Result<Outcome> {
     }
     let (wanted, fit) = (order.amount.idle.last().copied().unwrap_or(0), sessions_that_fit(order.files));
     if order.parts.contains(&Part::Idle) && fit < wanted {
-        outcome.left_out.push(format!(
+        outcome.leave_out(format!(
             "{wanted} idle sessions: one takes two open files of the gateway's, and a process may have {} at most on this \
              machine. {fit} fit.",
             order.files
@@ -129,10 +134,7 @@ async fn measure(stage: &Stage, order: &Order, part: Part, proxies: &[Proxy], ou
         // A gateway that knows no such limit does not start with one.
         Part::Bandwidth => {
             if let Err(error) = bandwidth::measure(stage, amount, &mut outcome.figures).await {
-                let line = format!("limits.bandwidth: {error:#}");
-                if !outcome.left_out.contains(&line) {
-                    outcome.left_out.push(line);
-                }
+                outcome.leave_out(format!("limits.bandwidth: {error:#}"));
             }
         }
         Part::Slow => slow::measure(stage, Kind::Gateway, amount, &mut outcome.figures).await?,
