@@ -6,6 +6,7 @@ mod demo;
 mod descriptors;
 mod gateway;
 mod kept;
+mod second_factor;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};
 #[cfg(feature = "demo")]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::policy::{Access, Limits, ProtectionPolicy, Routes};
+use crate::data::Bandwidth;
+use crate::policy::{Access, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
 use crate::session::Timeouts;
 use crate::telemetry::{AdminSettings, LogSettings};
 use crate::{backend, data, server, tls};
@@ -24,8 +25,12 @@ pub struct Settings {
     pub routes: Routes,
     /// Which addresses may connect.
     pub access: Access,
+    /// The second factor; `None`: the password is enough.
+    pub second_factor: Option<SecondFactorSettings>,
     /// How many sessions.
     pub limits: Limits,
+    /// How many bytes a second.
+    pub bandwidth: Bandwidth,
     /// The longest command line in bytes.
     pub command_length: usize,
     /// The longest line of a backend's reply in bytes.
