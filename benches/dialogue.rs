@@ -10,7 +10,8 @@ use ftps_gateway::data::PumpEnd;
 use ftps_gateway::event::Resumption;
 use ftps_gateway::ftp::{Command, Reply, ReplyCutter, ReplyLine};
 use ftps_gateway::policy::{
-    ClearCommandChannel, DataResumption, Protection, ProtectionPolicy, ProtectionState, Requirement, TruncatedUploads,
+    ClearCommandChannel, DataResumption, Protection, ProtectionPolicy, ProtectionState, Requirement, Rights,
+    TruncatedUploads,
 };
 use ftps_gateway::session::dialogue::{BackNews, Dialogue, FrontNews, Input, Premises, Step};
 
@@ -77,6 +78,7 @@ fn dialogue() -> Dialogue {
         backend: "10.0.0.1".parse().unwrap(),
         preference: DataPreference::Auto,
         back: Protection::Clear,
+        rights: Rights::default(),
         active: true,
     };
     Dialogue::new(premises, ProtectionState::implicit(), true)
