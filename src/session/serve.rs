@@ -28,8 +28,9 @@ const LAST_BYTES: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_millis(250);
 /// In clear every upload ends with FIN, so everybody pays for the doubt.
 const CLEAR_GRACE: Duration = Duration::from_millis(25);
-/// After ABOR or a cut, a backend that has said one thing may say another.
-const QUIET: Duration = Duration::from_secs(2);
+/// After ABOR or a cut, a backend that has said one thing may say another. The client's next command waits for it, behind
+/// Pure-FTPd each time; and a PWD that comes early does no harm, because its reply comes last all the same.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// How the command stage ended.
 pub(super) enum Served {

@@ -70,7 +70,10 @@ impl<'a> Judge<'a> {
     ) -> Option<bool> {
         let mut known = None;
         for (setup, tls) in self.setups(kind) {
-            if self.mute.contains(&setup) && failure.kind != Manner::Silent {
+            let would_wait = self.mute.contains(&setup) && failure.kind != Manner::Silent;
+            // Without TLS there is nothing to resume, so nothing is shown.
+            let besides = failure.is_unresumed() && setup.security == Security::None;
+            if would_wait || besides {
                 continue;
             }
             let start = Instant::now();
@@ -118,7 +121,8 @@ impl<'a> Judge<'a> {
         let authority = backend.authority.clone().unwrap_or_else(|| self.authority.clone());
         let way = crate::way::Way { tls, ..self.cell.way };
         let login = (&*backend.user, &*backend.password);
-        let target = Target::new(way, backend.address.parse().unwrap(), &authority, login);
+        let address = backend.address.parse().unwrap();
+        let target = Target::new(way, self.cell.host(), address, &authority, login);
         self.tries += 1;
         let folder = self.folder.join(format!("try-{}", self.tries));
         let mut place = Place::new(&self.cell.driver, target, backend, None, folder);

@@ -26,8 +26,9 @@ const LIMIT: Duration = Duration::from_secs(7 * 60);
 /// Does the cell. The error is for whoever reads the tests' output.
 pub(crate) fn run(cell: &Cell) -> Result<(), String> {
     let wishes = wishes(cell);
+    let Wishes { data, resumption, truncated, back } = wishes;
     let gateway =
-        format!("data: {}, data_resumption: {}, backend data: {}", wishes.data, wishes.resumption, wishes.back);
+        format!("data: {data}, data_resumption: {resumption}, truncated_uploads: {truncated}, backend data: {back}");
     let mut outcome = Outcome::new(cell, cell.driver.version(), gateway);
     // Stands if this process is killed.
     outcome.done.push(Done::defect("the cell", Failure::wrong("cell", "it did not come to its end".into())));
@@ -43,8 +44,10 @@ pub(crate) fn run(cell: &Cell) -> Result<(), String> {
 /// Where the client resumes and the server insists on it, the gateway insists too: then the bare server shows whether the
 /// client keeps up with it.
 fn wishes(cell: &Cell) -> Wishes {
-    let resumption = if cell.setup.reuse && cell.can.resumes(cell.way) { "require" } else { "prefer" };
-    Wishes { data: if cell.way.private { "required" } else { "optional" }, resumption, back: cell.back }
+    let insists = cell.setup.reuse || cell.strict;
+    let resumption = if insists && cell.can.resumes(cell.way) { "require" } else { "prefer" };
+    let truncated = if cell.strict && !cell.can.has("truncates") { "reject" } else { "tolerate" };
+    Wishes { data: if cell.way.private { "required" } else { "optional" }, resumption, truncated, back: cell.back }
 }
 
 fn all(cell: &Cell, wishes: Wishes) -> Vec<Done> {
@@ -54,11 +57,12 @@ fn all(cell: &Cell, wishes: Wishes) -> Vec<Done> {
     let backend = cell.setup.start(&folder.path().join("backend"));
     let front = Front::start(&backend, wishes, folder.path());
     let address = front.address(&format!("{}{}", cell.way.tls, if cell.way.ipv6 { 6 } else { 4 }));
-    let target = Target::new(cell.way, address, &front.authority, (&backend.user, &backend.password));
+    let target = Target::new(cell.way, cell.host(), address, &front.authority, (&backend.user, &backend.password));
     let mut place = Place::new(&cell.driver, target, &backend, Some(&front), folder.path().join("local"));
     let (mut done, open) = work(cell, &mut place);
     done.push(by_itself("nothing left", place.leave().and_then(|()| place.comes_to_rest())));
     done.push(resumption(cell, &front));
+    done.push(host(cell, &log));
     drop(place);
     let authority = front.authority.clone();
     let ended = catch_unwind(AssertUnwindSafe(|| end(front, backend)));
@@ -142,6 +146,15 @@ fn resumption(cell: &Cell, front: &Front) -> Done {
     let resumed = front.count("tls_handshakes_total", &labels) > 0;
     let seen = resumed.then_some(()).ok_or_else(|| Failure::wrong(name, "no data connection resumed".into()));
     by_itself(name, seen)
+}
+
+/// Clients that say that they send HOST have sent it.
+fn host(cell: &Cell, log: &Path) -> Done {
+    if !cell.strict || !cell.can.has("host") {
+        return Done::plainly("HOST", Verdict::Cannot);
+    }
+    let sent = fs::read_to_string(log).unwrap().contains("verb=\"HOST\"");
+    by_itself("HOST", sent.then_some(()).ok_or_else(|| Failure::wrong("HOST", "no HOST was sent".into())))
 }
 
 fn by_itself(name: &str, seen: Result<(), Failure>) -> Done {

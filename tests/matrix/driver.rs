@@ -28,6 +28,8 @@ pub(crate) struct Driver {
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) way: Way,
+    /// What the client is told to connect to: an address, or a name.
+    host: &'static str,
     pub(crate) port: u16,
     pub(crate) authority: PathBuf,
     pub(crate) user: String,
@@ -96,10 +98,10 @@ impl Driver {
     pub(crate) fn start(&self, target: &Target, scratch: &Path) -> Client {
         fs::create_dir(scratch).unwrap();
         let errors = scratch.with_extension("stderr");
-        let Target { way, port, authority, user, password } = target;
+        let Target { way, host, port, authority, user, password } = target;
         let mut command = Command::new(folder("keeper"));
         command.arg(&self.path).arg("run");
-        command.envs([("HOST", way.host()), ("TLS", way.tls), ("VERSION", way.version), ("DATA", way.data.label())]);
+        command.envs([("HOST", *host), ("TLS", way.tls), ("VERSION", way.version), ("DATA", way.data.label())]);
         command.envs([("PROT", way.protection()), ("USERNAME", user), ("PASSWORD", password)]);
         command.env("PORT", port.to_string()).env("AUTHORITY", authority).env("SCRATCH", scratch);
         for name in ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -126,9 +128,15 @@ impl Driver {
 }
 
 impl Target {
-    pub(crate) fn new(way: Way, address: SocketAddr, authority: &Path, login: (&str, &str)) -> Self {
+    pub(crate) fn new(
+        way: Way,
+        host: &'static str,
+        address: SocketAddr,
+        authority: &Path,
+        login: (&str, &str),
+    ) -> Self {
         let (user, password) = (login.0.to_owned(), login.1.to_owned());
-        Self { way, port: address.port(), authority: authority.into(), user, password }
+        Self { way, host, port: address.port(), authority: authority.into(), user, password }
     }
 
     pub(crate) fn wrong(&self) -> Self {

@@ -47,10 +47,26 @@ impl Failure {
         self.at == other.at && self.is_as(other)
     }
 
-    /// The same, at whichever command; but who cannot log in has shown nothing about transfers.
+    /// The same, at whichever command; but who cannot log in has shown nothing about transfers. Where a reply is told, its
+    /// code says what it is about: the words are each server's own.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        let told = |failure: &Self| (failure.at == "open", failure.kind, matter(&failure.text));
-        told(self) == told(other) && code(&self.text) == code(&other.text)
+        let place = |failure: &Self| (failure.at == "open", failure.kind);
+        if place(self) != place(other) {
+            return false;
+        }
+        match (code(&self.text), code(&other.text)) {
+            _ if self.is_unresumed() && other.is_unresumed() => true,
+            (None, None) => matter(&self.text) == matter(&other.text),
+            (own, others) => own == others,
+        }
+    }
+
+    /// Whether a data connection was refused because it did not resume the control connection's session: in the words of
+    /// the gateway, vsftpd and ProFTPD.
+    pub(crate) fn is_unresumed(&self) -> bool {
+        let words =
+            ["[client_not_resumed]", "session reuse required", "425 Unable to build data connection: Operation not"];
+        words.iter().any(|words| self.text.contains(words))
     }
 }
 
@@ -67,7 +83,7 @@ fn code(text: &str) -> Option<&str> {
     words.find(|word| is_code(word) && word.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// What the words are about, where no reply tells it.
+/// What the words are about.
 fn matter(text: &str) -> &'static str {
     let text = text.to_ascii_lowercase();
     let about = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -131,6 +147,11 @@ pub(crate) fn selftest() {
     assert!(said("550 No such file").is_like(&said("curl: (78) 550 gone")));
     assert!(!said("550 No such file").is_like(&said("425 No data connection")));
     assert!(!said("handshake failed").is_like(&said("no such name")));
+    assert!(said("426 The client's data connection broke").is_like(&said("426 Data connection closed")));
+    let unresumed =
+        ["522 no session [client_not_resumed].", "425 Unable to build data connection: Operation not permitted"];
+    assert!(said(unresumed[0]).is_like(&said(unresumed[1])));
+    assert!(!said(unresumed[0]).is_like(&said("425 Unable to build data connection: Connection refused")));
     assert!(!said("x").is_as(&Failure { at: "open".into(), ..said("x") }));
     assert!(!said("550 No such file").is_like(&Failure::wrong("get", "550".into())));
 }

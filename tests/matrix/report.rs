@@ -13,7 +13,7 @@ use crate::work::{ITEMS, Much};
 
 const DOCUMENT: &str = "docs/interop.md";
 /// Behind the items of work in the tables: what is seen at the end of a cell.
-const BY_ITSELF: [&str; 2] = ["nothing left", "resumption"];
+const BY_ITSELF: [&str; 3] = ["nothing left", "resumption", "HOST"];
 /// Of a client's or server's own words.
 const WORDS: usize = 300;
 
@@ -21,19 +21,21 @@ const HEAD: &str = "<!-- Written by `./tests/run --matrix` from what that run sa
 
 # Real clients, real servers
 
-This file is written by `./tests/run --matrix` from what that very run saw, and never edited by hand.
+Does your client work through the gateway with your server? Find them in the tables. This file is written by `./tests/run --matrix`
+from what that very run saw, and never edited by hand.
 
-Every client stands in front of every server with the gateway between them, and comes in by every way it has. Contents are compared
-by SHA-256, and after each cell the gateway must be back to no session, no transfer and no reserved port. What fails is tried again
-with the same client at the bare server, without the gateway:
+Every client works in front of every server with the gateway between them, and comes in by every way it has. Each pair is a cell with
+a server, a gateway and clients of its own. Contents are compared by SHA-256, and after each cell the gateway must be back to no
+session, no transfer and no reserved port. What fails is tried again with the same client at the bare server, without the gateway,
+and at one of another kind:
 
 - **ok**: done, and seen to be done.
 - **–**: the client does not have it.
-- **client**: it fails in the same way at the bare server, and at another one: the client's doing.
-- **server**: it fails in the same way at this bare server and not at another: the server's doing.
+- **client**: it fails in the same way at both bare servers: the client's doing.
+- **server**: it fails in the same way at this bare server and not at the other: the server's doing.
 - **DEFECT**: it fails with the gateway and not, or not in the same way, without it.
 
-What is not ok is explained [below](#what-is-not-ok).
+Each of these is explained [below](#what-is-not-ok), in the words of the client.
 ";
 
 /// Writes the document when every cell has its result. Without success when there are defects, too.
@@ -67,12 +69,29 @@ fn document(outcomes: &[Outcome]) -> String {
     let drivers: BTreeSet<&str> = outcomes.iter().map(|outcome| &*outcome.driver).collect();
     let drivers: Vec<_> = drivers.into_iter().collect();
     let mut text = HEAD.to_owned();
+    sum(&mut text, outcomes);
     versions(&mut text, outcomes, &drivers);
     servers(&mut text, outcomes, &drivers);
     ways(&mut text, outcomes, &drivers);
+    names(&mut text, outcomes, &drivers);
     works(&mut text, outcomes, &drivers);
     explanations(&mut text, outcomes, &drivers);
     text
+}
+
+fn sum(text: &mut String, outcomes: &[Outcome]) {
+    let done = outcomes.iter().flat_map(|outcome| &outcome.done).filter(|done| done.verdict != Verdict::Cannot);
+    let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("an unknown system");
+    let (cells, version) = (outcomes.len(), env!("CARGO_PKG_VERSION"));
+    let system = system.trim_matches('"');
+    writeln!(
+        text,
+        "\nftps-gateway {version} on {system}: {cells} cells with {} pieces of work, {}.",
+        done.clone().count(),
+        told(done)
+    )
+    .unwrap();
 }
 
 fn table(text: &mut String, heading: &str, columns: &[&str], rows: impl IntoIterator<Item = (String, Vec<String>)>) {
@@ -84,7 +103,11 @@ fn table(text: &mut String, heading: &str, columns: &[&str], rows: impl IntoIter
 
 fn versions(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     let first = |of: &dyn Fn(&Outcome) -> bool| outcomes.iter().find(|outcome| of(outcome)).unwrap();
-    text.push_str("\n## Versions\n");
+    text.push_str("\n## Versions\n\nOf Debian where not said otherwise. `-resuming`: the same client with the few lines that make its data\n");
+    text.push_str(
+        "connections resume. `dotnet-like`: a script that does as .NET's FtpWebRequest: data connection before the\n",
+    );
+    text.push_str("command, no `close_notify`.\n");
     let rows = drivers.iter().map(|driver| {
         let found = first(&|outcome| outcome.driver == *driver);
         ((*driver).to_owned(), vec![plain(&found.version)])
@@ -95,8 +118,20 @@ fn versions(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     table(text, "Server", &["Version"], kinds.into_iter().map(|(kind, version)| (kind.into(), vec![plain(version)])));
 }
 
-/// How much of the work was done, and what became of the rest.
-fn counted<'a>(done: impl Iterator<Item = &'a Done>) -> String {
+/// How much of the work was done, and what became of the rest: `ok` when all was.
+fn counted<'a>(done: impl Iterator<Item = &'a Done> + Clone) -> String {
+    if done.clone().all(|done| done.verdict == Verdict::Cannot) {
+        return "–".into();
+    }
+    if done.clone().all(|done| matches!(done.verdict, Verdict::Ok | Verdict::Cannot)) {
+        "ok".into()
+    } else {
+        told(done)
+    }
+}
+
+/// The same in numbers.
+fn told<'a>(done: impl Iterator<Item = &'a Done>) -> String {
     let mut counts = [0; 4];
     for done in done {
         match done.verdict {
@@ -114,7 +149,11 @@ fn counted<'a>(done: impl Iterator<Item = &'a Done>) -> String {
 
 fn servers(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     text.push_str("\n## Client × server\n\nAll work; the client's way differs from server to server. ");
-    text.push_str("Servers under TLS demand that data connections resume, where they can.\n");
+    text.push_str(
+        "`plain`, `explicit` and `implicit` say how the gateway comes to the server. Servers under TLS demand that\n",
+    );
+    text.push_str("data connections resume, where they can, and then the gateway demands it of the clients that can. The server\n");
+    text.push_str("opens the data connections itself by turns, but not pyftpdlib, which then loses some of its other sessions'.\n");
     let columns: Vec<_> = setups().into_iter().map(label).collect();
     let rows = drivers.iter().map(|driver| {
         let field = |server: &String| {
@@ -126,11 +165,12 @@ fn servers(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
         };
         ((*driver).to_owned(), columns.iter().map(field).collect())
     });
-    table(text, "", &columns.iter().map(String::as_str).collect::<Vec<_>>(), rows);
+    table(text, "Client", &columns.iter().map(String::as_str).collect::<Vec<_>>(), rows);
 }
 
 fn ways(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
-    text.push_str("\n## Client × way\n\n`e` explicit, `i` implicit; `2` TLS 1.2, `3` TLS 1.3. A small 6: over IPv6. ");
+    text.push_str("\n## Client × way\n\nHow clients come in, in front of ProFTPD: the work that a way could matter for. `e` explicit, `i` ");
+    text.push_str("implicit; `2` TLS 1.2, `3` TLS 1.3; P and C: PROT P and PROT C; a 6: over IPv6.\n");
     text.push_str("`!` stands behind a way in which something is a client's or a server's fault.\n");
     let data = ["pasv", "epsv", "epsv6", "port", "eprt", "eprt6"];
     let columns: Vec<_> = ["P", "C"].iter().flat_map(|prot| data.map(|data| format!("{data}-{prot}"))).collect();
@@ -155,7 +195,20 @@ fn ways(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
         ((*driver).to_owned(), columns.iter().map(field).collect())
     });
     let heads: Vec<_> = columns.iter().map(|column| column.to_uppercase().replace('-', " ")).collect();
-    table(text, "", &heads.iter().map(String::as_str).collect::<Vec<_>>(), rows);
+    table(text, "Client", &heads.iter().map(String::as_str).collect::<Vec<_>>(), rows);
+}
+
+fn names(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
+    text.push_str("\n## By name, and strict\n\nThe client is given a name instead of an address: SNI, and HOST from those that send ");
+    text.push_str("it. The gateway is as strict as the client can bear: under `data_resumption: require`\ndata connections must resume, ");
+    text.push_str("under `truncated_uploads: reject` an upload must end with `close_notify`.\n");
+    let named = drivers.iter().filter_map(|driver| {
+        let name = format!("name::{driver}");
+        let outcome = outcomes.iter().find(|outcome| outcome.cell == name)?;
+        let fields = [&*outcome.way, &*plain(&outcome.gateway), &*counted(outcome.done.iter())].map(str::to_owned);
+        Some(((*driver).to_owned(), fields.to_vec()))
+    });
+    table(text, "Client", &["Way", "Gateway", "Work"], named);
 }
 
 fn works(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
@@ -164,18 +217,11 @@ fn works(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     let rows = items.map(|item| {
         let field = |driver: &&str| {
             let of_it = outcomes.iter().filter(|outcome| outcome.driver == **driver).flat_map(|outcome| &outcome.done);
-            let done: Vec<_> = of_it.filter(|done| done.item == item).collect();
-            if done.iter().all(|done| done.verdict == Verdict::Cannot) {
-                return "–".to_owned();
-            }
-            if done.iter().all(|done| matches!(done.verdict, Verdict::Ok | Verdict::Cannot)) {
-                return "ok".to_owned();
-            }
-            counted(done.into_iter())
+            counted(of_it.filter(|done| done.item == item))
         };
         (item.to_owned(), drivers.iter().map(field).collect())
     });
-    table(text, "", drivers, rows);
+    table(text, "Work", drivers, rows);
 }
 
 /// Failures that tell the same are one entry.
@@ -186,7 +232,7 @@ fn explanations(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
         let lacks: BTreeSet<&str> = of_it
             .iter()
             .flat_map(|outcome| &outcome.done)
-            .filter(|done| done.verdict == Verdict::Cannot && done.item != "resumption")
+            .filter(|done| done.verdict == Verdict::Cannot && !BY_ITSELF.contains(&&*done.item))
             .map(|done| &*done.item)
             .collect();
         let lacks: Vec<_> = lacks.into_iter().collect();
@@ -194,7 +240,8 @@ fn explanations(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
         for outcome in &of_it {
             for done in &outcome.done {
                 let Some(failure) = &done.failure else { continue };
-                let key = (rank(&done.item), word(&done.verdict), failure.at.clone(), brief(&failure.text));
+                let key =
+                    (rank(&done.item), word(&done.verdict), failure.at.clone(), numberless(&brief(&failure.text)));
                 entries.entry(key).or_insert((Vec::new(), done)).0.push(&outcome.cell);
             }
         }
@@ -237,6 +284,11 @@ fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
+/// Sizes and times make no other failure of it.
+fn numberless(text: &str) -> String {
+    text.split(|letter: char| letter.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("N")
+}
+
 /// On one line, within `` ` ``.
 fn brief(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'");
@@ -276,6 +328,7 @@ pub(crate) fn selftest() {
     let text = document(&[good, bad]);
     for wanted in [
         "| some | some 1 |",
+        "2 cells with 3 pieces of work, 1 ok, 1 client, 1 **DEFECT**.",
         "| some | 1 ok, 1 client | – |",
         "| some | e3 **DEFECT** | – |",
         "| down | 1 client, 1 **DEFECT** |",

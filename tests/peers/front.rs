@@ -55,13 +55,15 @@ pub(crate) struct Wishes {
     pub(crate) data: &'static str,
     /// `tls.data_resumption`.
     pub(crate) resumption: &'static str,
+    /// `tls.truncated_uploads`.
+    pub(crate) truncated: &'static str,
     /// `data` of the backend.
     pub(crate) back: &'static str,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { data: "required", resumption: "prefer", back: "auto" }
+        Self { data: "required", resumption: "prefer", truncated: "tolerate", back: "auto" }
     }
 }
 
@@ -122,7 +124,7 @@ impl Front {
 }
 
 fn configuration(backend: &Backend, wishes: Wishes, certificate: &Certificate) -> String {
-    let Wishes { data, resumption, back } = wishes;
+    let Wishes { data, resumption, truncated, back } = wishes;
     let Backend { address, setup, .. } = backend;
     let security = match setup.security {
         Security::None => String::new(),
@@ -142,6 +144,7 @@ tls:
   certificates: [{{ certificate: {:?}, private_key: {:?} }}]
   data: {data}
   data_resumption: {resumption}
+  truncated_uploads: {truncated}
 backends:
   real: {{ servers: ["{address}"], {security} data: {back} }}
 timeouts: {{ drain: 10s }}

@@ -54,7 +54,7 @@ fn cell(setup: Setup, back: &'static str, who: Who, way: Way, much: Much) {
         Who::Curl | Who::Ftplib => "prefer",
     };
     let clear = who == Who::Curl && way.data.is_active();
-    let wishes = Wishes { data: if clear { "optional" } else { "required" }, resumption, back };
+    let wishes = Wishes { data: if clear { "optional" } else { "required" }, resumption, back, ..Wishes::default() };
     let front = Front::start(&backend, wishes, folder.path());
     let local = folder.path().join("local");
     std::fs::create_dir(&local).unwrap();
