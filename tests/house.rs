@@ -159,6 +159,19 @@ fn every_trap_has_its_remedy_and_its_test() {
     assert_none(unfounded_traps(&document, &sources()));
 }
 
+/// A file that is not in the list is closed by Landlock, and the first SIGHUP in the field would be the first to tell.
+#[test]
+fn every_key_that_takes_a_path_is_among_the_files_that_stay_open() {
+    let takes_a_path = |row: &&str| row.split('|').nth(3).is_some_and(|write| write.contains("path"));
+    let reference = read("docs/configuration.md");
+    let open = read("src/app/privilege/files.rs");
+    let rows: Vec<_> = reference.lines().filter(|line| line.starts_with("| `")).filter(takes_a_path).collect();
+    assert!(rows.len() >= 4, "{rows:?}");
+    let key = |row: &&str| row.split('`').nth(1).unwrap_or_default().to_owned();
+    let missing = rows.iter().map(key).filter(|key| !open.contains(&format!("`{key}`")));
+    assert_none(missing.map(|key| format!("src/app/privilege/files.rs does not name {key}")).collect());
+}
+
 #[test]
 fn links_lead_somewhere() {
     let there = |path: &Path| project(path.to_str().unwrap()).exists();

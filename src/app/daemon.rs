@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::gateway::{Gateway, Prepared, StartError};
+use super::gateway::{Gateway, Prepared, StartError, bind_low_ports};
+use super::privilege::{PrivilegeError, Privileges, advice, check_user, give_up, keep_memory_private};
 use crate::config::{self, Settings};
 use crate::server::Drain;
 use crate::telemetry::{LogHandle, Metrics, init};
@@ -35,11 +36,16 @@ pub fn check(path: &Path) -> ExitCode {
     if readable.tls.certificates.is_empty() {
         readable.tls.state_dir = None;
     }
-    if let Err(problems) = Prepared::new(&readable) {
+    let mut problems = Prepared::new(&readable).err().unwrap_or_default();
+    problems.extend(check_user(&settings).err().map(|error| error.to_string()));
+    if !problems.is_empty() {
         for problem in problems {
             eprintln!("{}: {problem}", path.display());
         }
         return ExitCode::from(EXIT_CONFIGURATION);
+    }
+    for line in advice(&settings) {
+        eprintln!("{}: advice: {line}", path.display());
     }
     print_line(&format!(
         "{}: good. {} listeners, {} backends, passive ports {}-{}.",
@@ -62,6 +68,14 @@ pub fn run(path: &Path) -> ExitCode {
         }
     };
     let log = init(&settings.log);
+    for line in advice(&settings) {
+        tracing::warn!("{line}");
+    }
+    // No thread but this one may run yet: see `privilege`.
+    let privileges = match restrict(path, &settings) {
+        Ok(privileges) => privileges,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -69,13 +83,35 @@ pub fn run(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_INTERNAL);
         }
     };
-    let code = runtime.block_on(serve(path, settings, &log));
+    let code = runtime.block_on(serve(path, settings, &log, &privileges));
     // A name that is still being looked up holds nobody up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
 }
 
-async fn serve(path: &Path, settings: Settings, log: &LogHandle) -> ExitCode {
+/// Binds what only root can bind and gives up what serving does not need.
+fn restrict(path: &Path, settings: &Settings) -> Result<Privileges, ExitCode> {
+    keep_memory_private().map_err(|error| cannot_start(&error))?;
+    bind_low_ports(settings).map_err(|error| {
+        tracing::error!("cannot start: {error}");
+        exit_code(&error)
+    })?;
+    let privileges = give_up(settings, path).map_err(|error| cannot_start(&error))?;
+    if let Err(error) = std::fs::File::open(path) {
+        tracing::warn!(%error, "a reload will fail: the user may not read {}", path.display());
+    }
+    Ok(privileges)
+}
+
+fn cannot_start(error: &PrivilegeError) -> ExitCode {
+    tracing::error!("cannot start: {error}");
+    ExitCode::from(match error {
+        PrivilegeError::User(_) => EXIT_CONFIGURATION,
+        PrivilegeError::System { .. } => EXIT_INTERNAL,
+    })
+}
+
+async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Privileges) -> ExitCode {
     let metrics = match Metrics::new() {
         Ok(metrics) => Arc::new(metrics),
         Err(error) => {
@@ -95,7 +131,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle) -> ExitCode {
     notify(sd_notify::NotifyState::Ready);
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(path, &gateway, log),
+            _ = hangup.recv() => reload(path, &gateway, log, privileges),
             _ = interrupt.recv() => {
                 tracing::info!("stopping: all sessions end now");
                 break;
@@ -161,11 +197,21 @@ pub(super) fn exit_code(error: &StartError) -> ExitCode {
     })
 }
 
-fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
+fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileges) {
     notify(sd_notify::NotifyState::Reloading);
     match config::load(path) {
         Ok(settings) => {
             let level = settings.log.level;
+            for line in advice(&settings) {
+                tracing::warn!("{line}");
+            }
+            let missing = privileges.missing_for(&settings, path);
+            if !missing.is_empty() {
+                gateway.reload_failed();
+                refused(&missing.join("\n"), privileges);
+                notify(sd_notify::NotifyState::Ready);
+                return;
+            }
             match gateway.reload(settings) {
                 Ok(restart) => {
                     log.set(level);
@@ -174,20 +220,23 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
                     }
                 }
                 Err(error) => {
-                    for line in error.to_string().lines() {
-                        tracing::error!("the new configuration is refused, the old one stays: {line}");
-                    }
+                    refused(&error.to_string(), privileges);
                 }
             }
         }
         Err(problems) => {
             gateway.reload_failed();
-            for line in problems.to_string().lines() {
-                tracing::error!("the new configuration is refused, the old one stays: {line}");
-            }
+            refused(&problems.to_string(), privileges);
         }
     }
     notify(sd_notify::NotifyState::Ready);
+}
+
+fn refused(problems: &str, privileges: &Privileges) {
+    for line in problems.lines() {
+        let hint = privileges.hint(line);
+        tracing::error!("the new configuration is refused, the old one stays: {line}{hint}");
+    }
 }
 
 /// Tells systemd, where there is one.

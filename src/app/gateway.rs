@@ -13,6 +13,7 @@ use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
+use crate::net::{bind, bind_ahead};
 use crate::policy::{Admission, HostNames, Pace};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
@@ -145,7 +146,7 @@ impl Gateway {
         let ports = Arc::new(PassivePorts::bind(&settings.data.ports, &addresses, &observer)?);
         let pages = Arc::new(Pages::new(Arc::clone(&metrics)));
         let admin = match settings.admin {
-            Some(admin) => Some(Admin::start(admin.address, &pages).await?),
+            Some(admin) => Some(Admin::start(admin.address, &pages)?),
             None => None,
         };
 
@@ -238,6 +239,7 @@ impl Gateway {
         current.data.ports = bound.data.ports;
         current.admin = bound.admin;
         current.log.format = bound.log.format;
+        current.run_as = bound.run_as;
         drop(current);
         self.telemetry.observe(&Event::Reloaded { accepted: true });
         self.probe_backends();
@@ -293,10 +295,10 @@ impl Gateway {
 }
 
 impl Admin {
-    async fn start(address: SocketAddr, pages: &Arc<Pages>) -> Result<Self, StartError> {
+    fn start(address: SocketAddr, pages: &Arc<Pages>) -> Result<Self, StartError> {
         let problem =
             |error| StartError::Bind { address, what: format!("the admin pages cannot listen on {address}: {error}") };
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(problem)?;
+        let listener = bind(address).map_err(problem)?;
         let address = listener.local_addr().map_err(problem)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -369,7 +371,30 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     if old.log.format != new.log.format {
         keys.push("log.format");
     }
+    if old.run_as != new.run_as {
+        keys.push("user");
+    }
     keys
+}
+
+/// Ports that the system gives to nobody but root and the holder of CAP_NET_BIND_SERVICE.
+const LOW_PORTS: std::ops::Range<u16> = 1..1024;
+
+/// Binds what only a privileged process can bind; [`Gateway::start`] finds it there.
+///
+/// # Errors
+/// The first that cannot be had.
+pub(super) fn bind_low_ports(settings: &Settings) -> Result<(), StartError> {
+    let listeners = settings.listeners.iter().map(|listener| listener.address);
+    let clients_dial = passive_addresses(listeners.clone().map(|address| address.ip()));
+    let ports = settings.data.ports.clone().filter(|port| LOW_PORTS.contains(port));
+    let passive = ports.flat_map(|port| clients_dial.iter().map(move |&ip| SocketAddr::new(ip, port)));
+    let admin = settings.admin.iter().map(|admin| admin.address);
+    for address in listeners.chain(passive).chain(admin).filter(|address| LOW_PORTS.contains(&address.port())) {
+        let problem = |error| StartError::Bind { address, what: format!("cannot listen on {address}: {error}") };
+        bind_ahead(address).map_err(problem)?;
+    }
+    Ok(())
 }
 
 /// Where passive ports are bound: on each address that clients can dial, once.

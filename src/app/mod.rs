@@ -4,6 +4,7 @@ mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
 mod gateway;
+mod privilege;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};
 #[cfg(feature = "demo")]

@@ -24,7 +24,7 @@ mod settings;
 use std::path::Path;
 
 pub use problems::{Problem, Problems};
-pub use settings::Settings;
+pub use settings::{RunAs, Settings};
 
 use raw::{Node, Value};
 

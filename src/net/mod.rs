@@ -8,5 +8,5 @@ mod listen;
 mod socket;
 
 pub use connect::{ConnectError, connect, connect_from};
-pub use listen::{bind, bind_data, tune};
+pub use listen::{bind, bind_ahead, bind_data, tune};
 pub use socket::{Progress, Socket};
