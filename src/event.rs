@@ -100,6 +100,19 @@ pub struct Who {
     pub listener: Arc<str>,
     /// The client.
     pub client: SocketAddr,
+    /// How it came.
+    pub via: Via,
+}
+
+/// How a client came to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// By itself.
+    Direct,
+    /// Through this balancer, which has named it.
+    Balancer(SocketAddr),
+    /// It is a balancer that looks whether the gateway is there.
+    Check,
 }
 
 /// What a TLS handshake came to.
@@ -181,6 +194,15 @@ pub enum Event<'a> {
         handshake: Handshake,
         /// For a human: the error's text, escaped; empty when it went well.
         detail: &'a str,
+    },
+    /// A client showed a certificate on its control connection, and it was accepted.
+    ClientCertificate {
+        /// Who.
+        who: &'a Who,
+        /// Its subject. The client's text.
+        subject: &'a str,
+        /// Its serial number, in hexadecimal.
+        serial: &'a str,
     },
     /// A data connection under TLS, seen for resumption.
     Resumption {

@@ -14,11 +14,11 @@ use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
 use crate::net::{bind, bind_ahead};
-use crate::policy::{Admission, HostNames, Pace};
+use crate::policy::{Admission, ClientCertificate, HostNames, Pace, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
 use crate::telemetry::{Metrics, Pages, Readiness, Telemetry, serve};
-use crate::tls::{FrontTls, Identities, Identity, IdentityError};
+use crate::tls::{ClientAuthorities, FrontTls, Identities, Identity, IdentityError};
 
 /// A running gateway. Dropping it stops it without a good-bye.
 pub struct Gateway {
@@ -111,12 +111,23 @@ impl Prepared {
                 None
             }
         };
+        let clients = settings.tls.client_certificates.as_ref().map(ClientAuthorities::load).transpose();
+        let clients = clients.unwrap_or_else(|error| {
+            problems.push(format!("tls.client_certificates: {error}"));
+            None
+        });
         let (Some(identities), Some(advertise), true) = (identities, advertise, problems.is_empty()) else {
             return Err(problems);
         };
-        let front_tls =
-            FrontTls::new(Arc::clone(&identities), settings.tls.minimum_version, settings.protection.data_resumption)
-                .map_err(|error| vec![format!("tls: {error}")])?;
+        let (minimum, resumption) = (settings.tls.minimum_version, settings.protection.data_resumption);
+        let mut front_tls = FrontTls::new(Arc::clone(&identities), minimum, resumption);
+        if let Some(clients) = &clients {
+            front_tls = front_tls.and_then(|front_tls| front_tls.asking(&identities, minimum, clients));
+            for path in clients.outdated() {
+                tracing::warn!(path = %path.display(), "a revocation list is out of date: its authority's clients are refused");
+            }
+        }
+        let front_tls = front_tls.map_err(|error| vec![format!("tls: {error}")])?;
         Ok(Self { identities, front_tls, backends, advertise })
     }
 }
@@ -144,6 +155,7 @@ impl Gateway {
         }
         let addresses = passive_addresses(bound.iter().map(|bound| bound.address().ip()));
         let ports = Arc::new(PassivePorts::bind(&settings.data.ports, &addresses, &observer)?);
+        ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         let pages = Arc::new(Pages::new(Arc::clone(&metrics)));
         let admin = match settings.admin {
             Some(admin) => Some(Admin::start(admin.address, &pages)?),
@@ -232,6 +244,7 @@ impl Gateway {
             pace: Arc::clone(&old.pace),
             observer: Arc::clone(&old.observer),
         };
+        old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
         // What is bound stays bound, so the next reload still says so.
         let bound = std::mem::replace(&mut *current, settings);
@@ -328,11 +341,14 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         routed: settings.routes.hosts().cloned().collect(),
         certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
     };
+    let clients = settings.tls.client_certificates.as_ref();
     Surroundings {
         settings: session::Settings {
             protection: settings.protection,
             routes: settings.routes.clone(),
             hosts,
+            client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
+            user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),
             command_length: settings.command_length,
             reply_length: settings.reply_length,
             timeouts: settings.timeouts,

@@ -12,7 +12,7 @@ use super::pool::Backend;
 use super::settings::Security;
 use crate::event::{BackendFailure, Handshake, HandshakeResult, TlsVersion};
 use crate::ftp::{Printable, Verb};
-use crate::net::{ConnectError, Socket, connect};
+use crate::net::{ConnectError, Endpoints, Socket, connect, send_header};
 use crate::policy::Cleared;
 use crate::tls::{BackTls, HandshakeFailure, Stream};
 
@@ -59,6 +59,7 @@ impl BackendError {
             | HandshakeResult::Timeout
             | HandshakeResult::NotTls
             | HandshakeResult::CertificateRejected
+            | HandshakeResult::CertificateDiffers
             | HandshakeResult::ForeignProtocol => false,
         })
     }
@@ -77,22 +78,25 @@ impl From<HandshakeFailure> for BackendError {
 /// dialled once more with all versions on offer, and remembered until it agrees to TLS 1.3 after all. What an attacker can win by breaking the first attempt
 /// is a handshake in which rustls itself guards the version (RFC 8446 §4.1.3).
 ///
+/// `client`: whom it is for, for backends that want to know (the PROXY protocol); `None`: for the gateway itself.
+///
 /// # Errors
 /// When any of it fails. There is no way from TLS back to plain.
 pub async fn dial(
     backend: &Arc<Backend>,
+    client: Option<Endpoints>,
     deadlines: Deadlines,
     reply_length: usize,
 ) -> Result<(BackLeg, Option<Handshake>), BackendError> {
     // What is known may change while it is dialled: another dial finds out at the same time.
     let old = backend.has_old_tls();
-    let first = dial_once(backend, deadlines, reply_length, old).await;
+    let first = dial_once(backend, client, deadlines, reply_length, old).await;
     match first {
         Err(error) if !old && error.may_be_old_tls() => {
-            let second = dial_once(backend, deadlines, reply_length, true).await?;
+            let second = dial_once(backend, client, deadlines, reply_length, true).await?;
             if second.1.is_some_and(|handshake| handshake.version == TlsVersion::Tls13) {
                 // It knows TLS 1.3 after all: something passing broke the first handshake.
-                return dial_once(backend, deadlines, reply_length, false).await;
+                return dial_once(backend, client, deadlines, reply_length, false).await;
             }
             backend.note_old_tls(true);
             Ok(second)
@@ -101,7 +105,7 @@ pub async fn dial(
         Ok((mut leg, Some(handshake))) if old && handshake.version == TlsVersion::Tls13 => {
             backend.note_old_tls(false);
             leg.part().await;
-            dial_once(backend, deadlines, reply_length, false).await
+            dial_once(backend, client, deadlines, reply_length, false).await
         }
         other => other,
     }
@@ -109,11 +113,17 @@ pub async fn dial(
 
 async fn dial_once(
     backend: &Arc<Backend>,
+    client: Option<Endpoints>,
     deadlines: Deadlines,
     reply_length: usize,
     old_tls: bool,
 ) -> Result<(BackLeg, Option<Handshake>), BackendError> {
-    let tcp = connect_to(backend, deadlines.connect).await?;
+    let mut tcp = connect_to(backend, deadlines.connect).await?;
+    if let Some(version) = backend.settings().proxy_protocol {
+        send_header(&mut tcp, version, client, deadlines.connect)
+            .await
+            .map_err(|error| connect_failed(&backend.settings().server.to_string(), &ConnectError::Io(error)))?;
+    }
     let socket = Socket::control(tcp);
     let tls = backend.connector().map(crate::tls::Connector::back_leg);
     match (&backend.settings().security, tls) {
@@ -155,7 +165,7 @@ async fn secure(
 /// # Errors
 /// As [`dial`].
 pub async fn probe(backend: &Arc<Backend>, deadlines: Deadlines, reply_length: usize) -> Result<(), BackendError> {
-    let (mut leg, _) = dial(backend, deadlines, reply_length).await?;
+    let (mut leg, _) = dial(backend, None, deadlines, reply_length).await?;
     let reply = leg.exchange(&Cleared::own_bare(Verb::Feat), deadlines.reply).await?;
     // A server may want a login first (530); then nothing is learnt.
     if reply.code.number() == 211 {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::net::ProxyVersion;
 use crate::tls::Verification;
 
 /// One backend.
@@ -16,6 +17,9 @@ pub struct Settings {
     pub security: Security,
     /// How data connections with it are arranged.
     pub data: DataPreference,
+    /// The PROXY header that its control connections begin with; `None`: none. Data connections carry none: servers that
+    /// read it on the control connection would store it as data.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// `host:port` as configured; resolved at each dial.

@@ -42,7 +42,8 @@ pub(super) const KEYS: &[Key] = keys! {
     "listeners[].address" Required;
     "listeners[].tls" Default("explicit");
     "listeners[].name" Nothing;
-    "listeners[].proxy_protocol" Later;
+    "listeners[].proxy_protocol" Nothing;
+    "listeners[].client_certificates" Nothing;
     "tls" Section;
     "tls.certificates" Nothing;
     "tls.certificates[].certificate" Required;
@@ -53,12 +54,17 @@ pub(super) const KEYS: &[Key] = keys! {
     "tls.data_resumption" Default("prefer");
     "tls.truncated_uploads" Default("tolerate");
     "tls.clear_command_channel" Default("refuse");
-    "tls.client_certificates" Later;
+    "tls.client_certificates" Nothing;
+    "tls.client_certificates.mode" Required;
+    "tls.client_certificates.authorities" Required;
+    "tls.client_certificates.revocation_lists" Nothing;
+    "tls.client_certificates.user_from" Nothing;
     "passive" Section;
     "passive.ports" Default("50000-50099");
     "passive.advertise" Nothing;
     "passive.advertise[].clients" Nothing;
     "passive.advertise[].address" Required;
+    "passive.proxy_protocol" Nothing;
     "active" Section;
     "active.enabled" Default("true");
     "active.source_port" Default("any");
@@ -72,7 +78,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "backends.<name>.verify.name" Nothing;
     "backends.<name>.verify.fingerprint" Nothing;
     "backends.<name>.data" Default("auto");
-    "backends.<name>.proxy_protocol" Later;
+    "backends.<name>.proxy_protocol" Default("none");
     "backends.<name>.max_sessions" Later;
     "backends.<name>.health_check" Later;
     "routes" Nothing;

@@ -1,7 +1,7 @@
 //! Opening the TCP connection of a data connection, on either leg and in either mode.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ pub enum FrontDoor {
     Active {
         /// Where, checked.
         claim: Claim,
-        /// From the address the client dialled: .NET refuses others.
+        /// From the address the client dialled: .NET refuses others. Behind a balancer: from the one it dialled.
         local: IpAddr,
         /// From which port.
         source_port: SourcePort,
@@ -85,7 +85,11 @@ pub async fn open_front(door: FrontDoor, deadline: Duration) -> Result<Socket, O
                 SourcePort::Any => 0,
                 SourcePort::FtpData => FTP_DATA,
             };
-            Ok(Socket::new(connect_from(canonical(local), port, claim.peer(), deadline).await?))
+            let (local, peer) = (canonical(local), claim.peer());
+            // A balancer can bring an IPv6 client over IPv4, and the other way round.
+            let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let local = if local.is_ipv4() == peer.is_ipv4() { local } else { any };
+            Ok(Socket::new(connect_from(local, port, peer, deadline).await?))
         }
     }
 }

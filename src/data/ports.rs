@@ -3,7 +3,7 @@
 //! Invariants: every port is bound once, when the gateway starts; an arriving connection is matched by (port, client
 //! address), so several clients may hold reservations on one port; one that matches none is dropped and counted; a
 //! reservation that is dropped is forgotten. A port goes to the same client again as late as possible, so that a late
-//! connection of an earlier transfer finds nobody.
+//! connection of an earlier transfer finds nobody. Who a balancer brings is waited for outside the accept loop.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,16 +13,20 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::event::{Event, Observer, Stray};
-use crate::net::{bind, tune};
+use crate::net::{bind, read_header, tune};
 use crate::policy::{Claim, Refusal, canonical, claim_passive};
 
 /// After a failed accept (no file descriptors left, mostly): trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections of balancers on one port whose PROXY header is awaited at once. It comes with the first packet.
+const HEADERS: usize = 256;
 
 /// All passive ports. Dropping it closes them.
 pub struct PassivePorts {
@@ -59,6 +63,9 @@ struct Table {
     /// Where the search for a free port begins next.
     next: usize,
     serial: u64,
+    balancers: Vec<IpNet>,
+    /// How long a balancer's PROXY header may take.
+    header: Duration,
 }
 
 #[derive(Debug)]
@@ -102,6 +109,13 @@ impl PassivePorts {
             ports.push(bound);
         }
         Ok(Self { table, ports, _acceptors: acceptors })
+    }
+
+    /// From now on connections from these networks begin with a PROXY header, which must be there within `header`, and
+    /// belong to whom it names.
+    pub fn set_balancers(&self, balancers: Vec<IpNet>, header: Duration) {
+        let mut table = lock(&self.table);
+        (table.balancers, table.header) = (balancers, header);
     }
 
     /// Reserves a port for one connection from this client.
@@ -178,6 +192,11 @@ impl Table {
         }
     }
 
+    /// How long a header from this address is waited for; `None`: it sends none.
+    fn awaits_header(&self, address: IpAddr) -> Option<Duration> {
+        self.balancers.iter().any(|network| network.contains(&address)).then_some(self.header)
+    }
+
     fn release(&mut self, port: u16) {
         if let Entry::Occupied(mut count) = self.reserved.entry(port) {
             *count.get_mut() -= 1;
@@ -194,8 +213,13 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 }
 
 async fn accept(listener: TcpListener, port: u16, table: Arc<Mutex<Table>>, observer: Arc<dyn Observer>) {
+    let mut introductions = JoinSet::new();
     loop {
-        let (stream, peer) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = introductions.join_next() => continue,
+        };
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, port, "a data connection could not be accepted");
@@ -203,17 +227,47 @@ async fn accept(listener: TcpListener, port: u16, table: Arc<Mutex<Table>>, obse
                 continue;
             }
         };
-        let address = canonical(peer.ip());
-        let waiting = lock(&table).take((port, address));
-        let claimed = waiting.and_then(|waiting| Some((waiting, claim_passive(peer, address).ok()?)));
-        let Some((waiting, claim)) = claimed else {
-            observer.observe(&Event::Stray { peer, port, stray: Stray::NoReservation });
-            continue;
-        };
-        tune(&stream);
-        if waiting.sender.send((stream, claim)).is_err() {
-            observer.observe(&Event::Stray { peer, port, stray: Stray::NoReservation });
+        let deadline = lock(&table).awaits_header(canonical(peer.ip()));
+        match deadline {
+            None => hand_over(stream, peer, port, &table, &observer),
+            Some(_) if introductions.len() >= HEADERS => {
+                observer.observe(&Event::Stray { peer, port, stray: Stray::ProxyHeader });
+            }
+            Some(deadline) => {
+                let (table, observer) = (Arc::clone(&table), Arc::clone(&observer));
+                introductions.spawn(introduce(stream, peer, port, deadline, table, observer));
+            }
         }
+    }
+}
+
+/// A balancer says whose connection it is.
+async fn introduce(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    port: u16,
+    deadline: Duration,
+    table: Arc<Mutex<Table>>,
+    observer: Arc<dyn Observer>,
+) {
+    match read_header(&mut stream, deadline).await {
+        Ok(named) => hand_over(stream, named.map_or(peer, |named| named.source), port, &table, &observer),
+        Err(error) => {
+            tracing::debug!(%error, balancer = %peer, port, "a balancer did not say whose data connection it is");
+            observer.observe(&Event::Stray { peer, port, stray: Stray::ProxyHeader });
+        }
+    }
+}
+
+/// Gives a connection to whoever waits for it.
+fn hand_over(stream: TcpStream, peer: SocketAddr, port: u16, table: &Mutex<Table>, observer: &Arc<dyn Observer>) {
+    let address = canonical(peer.ip());
+    let waiting = lock(table).take((port, address));
+    let claimed = waiting.and_then(|waiting| Some((waiting, claim_passive(peer, address).ok()?)));
+    tune(&stream);
+    let handed = claimed.is_some_and(|(waiting, claim)| waiting.sender.send((stream, claim)).is_ok());
+    if !handed {
+        observer.observe(&Event::Stray { peer, port, stray: Stray::NoReservation });
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Settings {
     pub ports: RangeInclusive<u16>,
     /// Which address PASV names; the first rule that matches. None matches: the address the client dialled.
     pub advertise: Vec<AdvertiseRule>,
+    /// Balancers: data connections from them begin with a PROXY header.
+    pub balancers: Vec<IpNet>,
     /// Active mode; `None`: switched off.
     pub active: Option<SourcePort>,
 }

@@ -101,6 +101,7 @@ labelled! {
     /// Why a connection to a passive port was dropped.
     Stray {
         NoReservation "no_reservation" "nobody at that address waits for a connection on that port",
+        ProxyHeader "proxy_header" "a balancer sent no PROXY header, or a wrong one (passive.proxy_protocol)",
     }
 }
 
@@ -131,6 +132,7 @@ labelled! {
         NotTls "not_tls" "the peer does not speak TLS",
         NoCommonParameters "no_common_parameters" "no TLS version or cipher in common",
         CertificateRejected "certificate_rejected" "the certificate was not accepted",
+        CertificateDiffers "certificate_differs" "the client's certificate is not the one it showed on the control connection",
         Alert "alert" "the peer refused with a TLS alert",
         Protocol "protocol" "the peer broke the TLS protocol",
         ForeignProtocol "foreign_protocol" "ALPN offered, but not ftp",
@@ -155,6 +157,7 @@ labelled! {
         Accepted "accepted" "logged in",
         Rejected "rejected" "the backend said no",
         NoRoute "no_route" "no route matches the user",
+        CertificateMismatch "certificate_mismatch" "the client's certificate names another user (tls.client_certificates.user_from)",
         UserLimit "user_limit" "too many sessions of this user (limits.sessions_per_user)",
         BackendFailed "backend_failed" "the backend could not be asked",
     }

@@ -1,12 +1,14 @@
-//! Sockets with deadlines: binding, connecting, keepalive, closing.
+//! Sockets with deadlines: binding, connecting, keepalive, closing, and the PROXY protocol ahead of everything else.
 //!
 //! Invariants: every connect has a deadline; every socket that comes out of this room has keepalive and no Nagle
 //! delay. Not in this room: TLS (`tls`), who may connect (`policy`).
 
 mod connect;
 mod listen;
+mod proxy_protocol;
 mod socket;
 
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_ahead, bind_data, tune};
+pub use proxy_protocol::{Endpoints, HeaderError, ProxyVersion, is_header, read_header, send_header};
 pub use socket::{Progress, Socket};

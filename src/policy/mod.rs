@@ -7,6 +7,7 @@
 //! Not in this room: what a failure is called ([`crate::event`]), how a refusal is sent (`session`).
 
 mod admission;
+mod certificate;
 mod commands;
 mod data_peer;
 mod host;
@@ -16,6 +17,7 @@ mod refusal;
 mod route;
 
 pub use admission::{Admission, Limits, Permit, Seat};
+pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
 pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
 pub use host::HostNames;

@@ -8,19 +8,22 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::drain::Drain;
 use super::settings::{ListenerSettings, TlsMode};
-use crate::event::{Event, SessionId, Who};
-use crate::net::bind;
+use crate::event::{Event, SessionId, Via, Who};
+use crate::net::{HeaderError, bind, read_header};
 use crate::policy::{Admission, Refusal};
 use crate::session::{Course, Newcomer, Surroundings, run};
 
 /// After a failed accept (no file descriptors left, mostly): trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections of balancers whose PROXY header is awaited at once. It comes with the first packet, so few are.
+const HEADERS: usize = 1024;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -56,6 +59,15 @@ struct Shared {
     sessions: TaskTracker,
     kill: CancellationToken,
     next_id: AtomicU64,
+    headers: Arc<Semaphore>,
+}
+
+/// Who comes, from where, to where.
+struct Arrival {
+    tcp: TcpStream,
+    client: SocketAddr,
+    dialled: SocketAddr,
+    via: Via,
 }
 
 impl Bound {
@@ -88,6 +100,7 @@ impl Server {
             sessions: TaskTracker::new(),
             kill: CancellationToken::new(),
             next_id: AtomicU64::new(1),
+            headers: Arc::new(Semaphore::new(HEADERS)),
         });
         let listeners = bound.iter().map(|bound| (Arc::clone(&bound.settings.name), bound.address)).collect();
         for bound in bound {
@@ -146,6 +159,7 @@ impl Drop for Server {
 
 async fn accept(bound: Bound, shared: Arc<Shared>, mut course: watch::Receiver<Course>) {
     let Bound { settings, listener, .. } = bound;
+    let settings = Arc::new(settings);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -158,7 +172,7 @@ async fn accept(bound: Bound, shared: Arc<Shared>, mut course: watch::Receiver<C
             }
         };
         match accepted {
-            Ok((tcp, client)) => admit(&settings, tcp, client, &shared, &course),
+            Ok((tcp, peer)) => receive(&settings, tcp, peer, &shared, &course),
             Err(error) => {
                 tracing::error!(%error, listener = &*settings.name, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -167,44 +181,115 @@ async fn accept(bound: Bound, shared: Arc<Shared>, mut course: watch::Receiver<C
     }
 }
 
-fn admit(
-    settings: &ListenerSettings,
+fn receive(
+    settings: &Arc<ListenerSettings>,
     tcp: TcpStream,
-    client: SocketAddr,
+    peer: SocketAddr,
     shared: &Arc<Shared>,
     course: &watch::Receiver<Course>,
 ) {
-    let surroundings = shared.surroundings.load_full();
-    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-    let permit = match shared.admission.admit(client.ip()) {
-        Ok(permit) => permit,
-        Err(refusal) => {
-            surroundings.observer.observe(&Event::Turned { listener: &settings.name, client, refusal });
-            turn_away(&tcp, settings.tls, refusal);
-            return;
-        }
-    };
     // A client that is gone already has no address any more.
     let Ok(dialled) = tcp.local_addr() else { return };
+    let arrival = Arrival { tcp, client: canonical(peer), dialled, via: Via::Direct };
+    if settings.balancers.iter().any(|network| network.contains(&arrival.client.ip())) {
+        introduce(settings, arrival, shared, course);
+    } else if let Some(session) = admit(settings, arrival, shared, course) {
+        spawn(shared, session);
+    }
+}
+
+/// A balancer says who comes, in a task of its own; then the client is admitted like any other.
+fn introduce(
+    settings: &Arc<ListenerSettings>,
+    mut arrival: Arrival,
+    shared: &Arc<Shared>,
+    course: &watch::Receiver<Course>,
+) {
+    let Ok(place) = Arc::clone(&shared.headers).try_acquire_owned() else {
+        turn_away(settings, &arrival, Refusal::TooManySessions, shared);
+        return;
+    };
+    let (settings, own, course) = (Arc::clone(settings), Arc::clone(shared), course.clone());
+    spawn(shared, async move {
+        let deadline = own.surroundings.load().settings.timeouts.tls_handshake;
+        let read = read_header(&mut arrival.tcp, deadline).await;
+        drop(place);
+        match read {
+            Ok(Some(named)) => {
+                let balancer = std::mem::replace(&mut arrival.client, canonical(named.source));
+                arrival.dialled = named.destination;
+                arrival.via = Via::Balancer(balancer);
+            }
+            Ok(None) => arrival.via = Via::Check,
+            Err(error) => {
+                tracing::debug!(%error, balancer = %arrival.client, "a balancer did not say who comes");
+                let refusal = match error {
+                    HeaderError::Late(_) | HeaderError::NotAHeader => Refusal::ProxyHeaderMissing,
+                    HeaderError::Wrong(_) => Refusal::ProxyHeaderWrong,
+                    // A balancer that connects and leaves looks whether somebody listens.
+                    HeaderError::Io(_) => return,
+                };
+                turn_away(&settings, &arrival, refusal, &own);
+                return;
+            }
+        }
+        if let Some(session) = admit(&settings, arrival, &own, &course) {
+            session.await;
+        }
+    });
+}
+
+/// The session of a client that may come in.
+fn admit(
+    settings: &ListenerSettings,
+    arrival: Arrival,
+    shared: &Arc<Shared>,
+    course: &watch::Receiver<Course>,
+) -> Option<impl Future<Output = ()> + Send + 'static> {
+    let surroundings = shared.surroundings.load_full();
+    let permit = match shared.admission.admit(arrival.client.ip()) {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            turn_away(settings, &arrival, refusal, shared);
+            return None;
+        }
+    };
+    let Arrival { tcp, client, dialled, via } = arrival;
+    // A client that is gone already has no address any more.
+    let own = tcp.local_addr().ok()?;
     let session = SessionId(shared.next_id.fetch_add(1, Ordering::Relaxed));
-    let who = Who { session, listener: Arc::clone(&settings.name), client };
+    let who = Who { session, listener: Arc::clone(&settings.name), client, via };
     let implicit = settings.tls == TlsMode::Implicit;
-    let newcomer = Newcomer { tcp, permit, who, dialled, implicit };
-    let kill = shared.kill.clone();
+    let client_certificate = settings.client_certificate;
+    let newcomer = Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate };
     let course = course.clone();
+    Some(async move {
+        run(newcomer, surroundings, course).await;
+    })
+}
+
+/// Runs until it ends or all are dropped.
+fn spawn(shared: &Arc<Shared>, session: impl Future<Output = ()> + Send + 'static) {
+    let kill = shared.kill.clone();
     shared.sessions.spawn(async move {
         tokio::select! {
-            _ = run(newcomer, surroundings, course) => {}
+            () = session => {}
             () = kill.cancelled() => {}
         }
     });
 }
 
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// `421` in clear where clear is spoken; nothing where TLS would have to come first. The socket's buffer is empty, so
 /// one attempt is enough, and a client that does not take it hears nothing.
-fn turn_away(tcp: &TcpStream, tls: TlsMode, refusal: Refusal) {
-    if tls == TlsMode::Explicit
-        && let Err(error) = tcp.try_write(&refusal.reply().to_wire())
+fn turn_away(settings: &ListenerSettings, arrival: &Arrival, refusal: Refusal, shared: &Shared) {
+    let event = Event::Turned { listener: &settings.name, client: arrival.client, refusal };
+    shared.surroundings.load().observer.observe(&event);
+    if settings.tls == TlsMode::Explicit
+        && let Err(error) = arrival.tcp.try_write(&refusal.reply().to_wire())
     {
         tracing::trace!(%error, "a client that was turned away is gone");
     }

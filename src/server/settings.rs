@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
+use crate::policy::ClientCertificate;
+
 /// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerSettings {
@@ -12,6 +16,10 @@ pub struct ListenerSettings {
     pub tls: TlsMode,
     /// Its name in logs, metrics and routes.
     pub name: Arc<str>,
+    /// Balancers: what comes from them begins with a PROXY header. Nobody else may send one.
+    pub balancers: Vec<IpNet>,
+    /// Whether clients are asked for a certificate; `None`: as on all listeners.
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// When TLS begins on a listener.

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::run::Surroundings;
 use crate::backend::{BackLeg, Backend, BackendError, Deadlines, dial};
-use crate::event::{BackendFailure, Event, Who};
+use crate::event::{BackendFailure, Event, LoginResult, Who};
 use crate::ftp::Verb;
+use crate::net::Endpoints;
 use crate::policy::{Cleared, Protection};
 
 /// A login that has begun with USER.
@@ -15,6 +16,8 @@ pub(super) struct Attempt {
     /// `None`: no route. It goes on like any other and fails like a wrong password.
     pub(super) back: Option<Box<BackLeg>>,
     pub(super) standing: Standing,
+    /// What it will be called when there is no backend to ask.
+    pub(super) without: LoginResult,
 }
 
 /// How a login stands.
@@ -30,7 +33,7 @@ pub(super) enum Standing {
 
 impl Attempt {
     pub(super) fn new(user: Vec<u8>, back: Option<Box<BackLeg>>) -> Self {
-        Self { user, back, standing: Standing::Open }
+        Self { user, back, standing: Standing::Open, without: LoginResult::NoRoute }
     }
 }
 
@@ -39,6 +42,7 @@ pub(super) async fn dial_for(
     who: Arc<Who>,
     surroundings: Arc<Surroundings>,
     backend: &Arc<Backend>,
+    client: Endpoints,
 ) -> Result<BackLeg, BackendError> {
     let timeouts = surroundings.settings.timeouts;
     let deadlines = Deadlines {
@@ -47,7 +51,7 @@ pub(super) async fn dial_for(
         reply: timeouts.backend_reply,
     };
     let started = Instant::now();
-    let (back, handshake) = dial(backend, deadlines, surroundings.settings.reply_length).await?;
+    let (back, handshake) = dial(backend, Some(client), deadlines, surroundings.settings.reply_length).await?;
     let observer = &surroundings.observer;
     if let Some(handshake) = handshake {
         observer.observe(&Event::Handshake { who: &who, handshake, detail: "" });

@@ -6,10 +6,12 @@ use tokio::time::timeout;
 
 use crate::event::{Handshake, Reason};
 use crate::ftp::{Command, Cut, Flaw, LineCutter, Reply, ReplyLine};
-use crate::net::Socket;
+use crate::net::{Socket, is_header};
 use crate::policy::Refusal;
 use crate::tls::{HandshakeFailure, Secured, SessionTls, Stream, WhyClosed, Wire, WireEvent};
 
+/// The content type of a handshake's records (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
 /// Replies that may wait for a client that does not read them. Past it nothing more is read, from either peer, that
 /// would make more of them.
 const OUTBOX: usize = 64 * 1024;
@@ -23,6 +25,35 @@ pub(super) struct FrontLeg {
     wire: Wire,
     commands: LineCutter,
     command_length: usize,
+    beginning: Beginning,
+}
+
+/// What a client has sent so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    Nothing,
+    /// A PROXY header that nobody asked for. Version 2 is built so that its parts are lines, and one of them `QUIT`.
+    Header,
+    Lines,
+}
+
+impl Beginning {
+    fn note(&mut self, bytes: &[u8]) {
+        if *self == Self::Nothing && !bytes.is_empty() {
+            *self = if is_header(bytes) { Self::Header } else { Self::Lines };
+        }
+    }
+}
+
+/// What a client sends where TLS is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A handshake, or nothing more.
+    Tls,
+    /// A PROXY header that nobody asked for.
+    Header,
+    /// Anything else.
+    Other,
 }
 
 /// What happened on a front leg.
@@ -38,7 +69,12 @@ pub(super) enum FrontEvent {
 
 impl FrontLeg {
     pub(super) fn new(stream: Stream, command_length: usize) -> Self {
-        Self { wire: Wire::new(stream), commands: LineCutter::commands(command_length), command_length }
+        Self {
+            wire: Wire::new(stream),
+            commands: LineCutter::commands(command_length),
+            command_length,
+            beginning: Beginning::Nothing,
+        }
     }
 
     pub(super) fn is_private(&self) -> bool {
@@ -66,9 +102,13 @@ impl FrontLeg {
             if read && let Some(event) = self.next_command() {
                 return Ok(event);
             }
-            let commands = &mut self.commands;
+            let (commands, beginning) = (&mut self.commands, &mut self.beginning);
             let more = read && commands.waiting() < CUT_AHEAD;
-            match self.wire.turn(more, &mut |bytes| commands.push(bytes)).await? {
+            let mut take = |bytes: &[u8]| {
+                beginning.note(bytes);
+                commands.push(bytes);
+            };
+            match self.wire.turn(more, &mut take).await? {
                 WireEvent::Read => {}
                 WireEvent::Drained => return Ok(FrontEvent::Drained),
             }
@@ -95,6 +135,17 @@ impl FrontLeg {
         self.wire.finish().await;
     }
 
+    /// Waits for what the client sends first where TLS is awaited, and takes nothing. What is no TLS has cost no more.
+    pub(super) async fn look(&self) -> Look {
+        let mut first = [0; 12];
+        match self.wire.stream().socket().tcp().peek(&mut first).await {
+            Ok(0) | Err(_) => Look::Tls,
+            Ok(_) if first[0] == HANDSHAKE => Look::Tls,
+            Ok(seen) if is_header(&first[..seen]) => Look::Header,
+            Ok(_) => Look::Other,
+        }
+    }
+
     /// Starts TLS. Plain bytes that stand behind AUTH are thrown away and never run (RFC 4217 §4.2, CVE-2011-1575 and
     /// its many siblings). What was answered must have been flushed.
     pub(super) async fn secure(
@@ -102,7 +153,7 @@ impl FrontLeg {
         tls: &mut SessionTls,
         deadline: Duration,
     ) -> Result<(Self, Option<String>, Handshake), HandshakeFailure> {
-        let Self { wire, mut commands, command_length } = self;
+        let Self { wire, mut commands, command_length, beginning: _ } = self;
         let discarded = commands.discard();
         if discarded > 0 {
             tracing::debug!(discarded, "plaintext behind AUTH was thrown away");
@@ -114,16 +165,19 @@ impl FrontLeg {
 
     /// Ends TLS and goes on in clear. What was answered must have been flushed.
     pub(super) async fn unsecure(self) -> Result<Self, WhyClosed> {
-        let Self { wire, commands, command_length } = self;
+        let Self { wire, commands, command_length, beginning } = self;
         let plain = timeout(END_TLS, wire.into_stream().end_tls())
             .await
             .map_err(|_| WhyClosed::Broken(std::io::ErrorKind::TimedOut.into()))?
             .map_err(WhyClosed::from)?;
         // Commands sent ahead came under TLS and are run.
-        Ok(Self { wire: Wire::new(plain), commands, command_length })
+        Ok(Self { wire: Wire::new(plain), commands, command_length, beginning })
     }
 
     fn next_command(&mut self) -> Option<FrontEvent> {
+        if self.beginning == Beginning::Header {
+            return Some(FrontEvent::Flawed(Refusal::ProxyHeaderForeign));
+        }
         let event = match self.commands.next_cut()? {
             Cut::Line(line) => match Command::parse(&line) {
                 Ok(command) => FrontEvent::Command(command),

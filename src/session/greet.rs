@@ -4,16 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers;
 use super::dialogue::Pending;
-use super::front::{FrontEvent, FrontLeg};
+use super::front::{FrontEvent, FrontLeg, Look};
 use super::run::{Context, Course, Leave};
 use crate::event::{By, Channel, Event, HandshakeResult, Leg, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{ClearCommandChannel, Disposition, Mechanism, ProtectionState, Refusal, Requirement, disposition};
-use crate::tls::SessionTls;
+use crate::policy::{
+    ClearCommandChannel, ClientCertificate, Disposition, Mechanism, ProtectionState, Refusal, Requirement, disposition,
+};
+use crate::tls::{HandshakeFailure, SessionTls};
 
 /// A client that has not logged in.
 pub(super) struct Lobby {
@@ -106,6 +108,9 @@ impl Lobby {
             };
             match event {
                 Ok(FrontEvent::Drained) => {}
+                Ok(FrontEvent::Flawed(refusal)) if refusal == Refusal::ProxyHeaderForeign => {
+                    return Err((By::Client, Why::Refused(refusal)));
+                }
                 Ok(FrontEvent::Flawed(refusal)) => self.refuse(Verb::Other, refusal),
                 Ok(FrontEvent::Command(command)) => {
                     self.context.observe(&Event::Command { who: &self.context.who, verb: command.verb() });
@@ -119,13 +124,18 @@ impl Lobby {
     /// Deals with a command that needs no backend.
     pub(super) fn early(&mut self, command: Command) -> Early {
         let fresh = std::mem::replace(&mut self.fresh, false);
+        if fresh && command.name().eq_ignore_ascii_case(b"PROXY") {
+            return Early::Leave(By::Client, Why::Refused(Refusal::ProxyHeaderForeign));
+        }
         if fresh && Verb::is_http(command.name()) {
             return Early::Leave(By::Client, Why::Refused(Refusal::HttpVerb));
         }
         let verb = command.verb();
         let private = self.front.is_private();
         // Also behind CCC: a name and a password go under TLS or not at all.
-        let tls_missing = !private && self.context.settings().protection.control == Requirement::Required;
+        let required = self.context.settings().protection.control == Requirement::Required
+            || self.context.client_certificate() == ClientCertificate::Require;
+        let tls_missing = !private && required;
         match verb {
             Verb::Auth if private => self.refuse(verb, Refusal::AlreadySecured),
             Verb::Auth => match Mechanism::parse(command.argument()) {
@@ -239,17 +249,32 @@ impl Lobby {
     async fn start_tls(self, protection: ProtectionState) -> Result<Self, Leave> {
         let Self { front, context, host, .. } = self;
         let failed = |why| Leave::silently(None, By::Client, Stage::Handshake, why);
-        let mut tls = match context.surroundings.front_tls.session() {
+        let (began, deadline) = (Instant::now(), context.settings().timeouts.tls_handshake);
+        let looked = match timeout(deadline, front.look()).await {
+            Ok(Look::Tls) => Ok(()),
+            Ok(Look::Header) => return Err(failed(Why::Refused(Refusal::ProxyHeaderForeign))),
+            Ok(Look::Other) => Err(HandshakeFailure::new(HandshakeResult::NotTls, "what the client sent is no TLS")),
+            Err(_) => Err(HandshakeFailure::timeout(deadline)),
+        };
+        if let Err(failure) = looked {
+            let handshake = failure.handshake(Leg::Front, Channel::Control);
+            context.observe(&Event::Handshake { who: &context.who, handshake, detail: &failure.detail });
+            return Err(failed(Why::Reason(Reason::TlsFailed)));
+        }
+        let mut tls = match context.surroundings.front_tls.session_asking(context.client_certificate()) {
             Ok(tls) => tls,
             Err(error) => {
                 tracing::error!(%error, "TLS for a session cannot be set up");
                 return Err(Leave::silently(None, By::Gateway, Stage::Handshake, Why::Reason(Reason::TlsFailed)));
             }
         };
-        let deadline = context.settings().timeouts.tls_handshake;
-        match front.secure(&mut tls, deadline).await {
+        match front.secure(&mut tls, deadline.saturating_sub(began.elapsed())).await {
             Ok((front, sni, handshake)) => {
                 context.observe(&Event::Handshake { who: &context.who, handshake, detail: "" });
+                if let Some(client) = tls.client() {
+                    let (subject, serial) = (client.subject.as_str(), client.serial.as_str());
+                    context.observe(&Event::ClientCertificate { who: &context.who, subject, serial });
+                }
                 let lobby = Self { front, context, tls: Some(Arc::new(tls)), protection, sni, host, ..self };
                 Ok(lobby.check_host())
             }
@@ -264,6 +289,7 @@ impl Lobby {
                     | HandshakeResult::NotTls
                     | HandshakeResult::NoCommonParameters
                     | HandshakeResult::CertificateRejected
+                    | HandshakeResult::CertificateDiffers
                     | HandshakeResult::Alert
                     | HandshakeResult::Protocol => Why::Reason(Reason::TlsFailed),
                 }))

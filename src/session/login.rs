@@ -149,8 +149,10 @@ impl Lobby {
             // A connection that is there already would be told by its haste.
             back.part().await;
         }
-        let Some(backend) = backend else {
-            *attempt = Some(Attempt::new(user, None));
+        let certified = self.certificate_allows(&user);
+        let Some(backend) = backend.filter(|_| certified) else {
+            let without = if certified { LoginResult::NoRoute } else { LoginResult::CertificateMismatch };
+            *attempt = Some(Attempt { without, ..Attempt::new(user, None) });
             self.imitate(LoginAnswer::User).await?;
             self.answer(&password_required());
             return Ok(Step::On);
@@ -163,7 +165,8 @@ impl Lobby {
             None => {
                 *attempt = Some(Attempt::new(user.clone(), None));
                 let (who, surroundings) = (Arc::clone(&self.context.who), Arc::clone(&self.context.surroundings));
-                Box::new(self.unless_gone(dial_for(who, surroundings, &backend)).await?)
+                let client = self.context.endpoints;
+                Box::new(self.unless_gone(dial_for(who, surroundings, &backend, client)).await?)
             }
         };
         let deadline = self.context.settings().timeouts.backend_reply;
@@ -196,8 +199,9 @@ impl Lobby {
         let Some(back) = current.back.as_mut().filter(|_| !lost) else {
             current.standing = Standing::Over;
             let (user, backend) = (current.user.clone(), current.back.as_ref().map(|back| back.backend_name()));
+            let without = current.without;
             self.imitate(LoginAnswer::Password).await?;
-            let result = if lost { LoginResult::Rejected } else { LoginResult::NoRoute };
+            let result = if lost { LoginResult::Rejected } else { without };
             self.report_login(&user, backend.as_deref(), result);
             return self.reject(None);
         };
@@ -302,6 +306,12 @@ impl Lobby {
     /// Users can have different fates, so no reply may tell which.
     fn tells_apart(&self) -> bool {
         self.context.settings().routes.tell_users_apart()
+    }
+
+    /// The client's certificate, where it showed one, is this user's.
+    fn certificate_allows(&self, user: &[u8]) -> bool {
+        let client = self.tls.as_ref().and_then(|tls| tls.client());
+        self.context.settings().user_from.allows(client.map(|client| &client.names), user)
     }
 
     fn route(&self, user: &[u8]) -> Option<Arc<Backend>> {

@@ -16,8 +16,8 @@ use super::settings::Settings;
 use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
-use crate::net::Socket;
-use crate::policy::{Admission, Pace, Permit};
+use crate::net::{Endpoints, Socket};
+use crate::policy::{Admission, ClientCertificate, Pace, Permit};
 use crate::tls::{FrontTls, Stream};
 
 /// What all sessions of one configuration share. A session keeps the one it began with, across reloads.
@@ -61,10 +61,14 @@ pub struct Newcomer {
     pub permit: Permit,
     /// Who it is.
     pub who: Who,
-    /// The address it dialled.
+    /// The address it dialled; a balancer's, where it came through one.
     pub dialled: SocketAddr,
+    /// The gateway's own end of the connection.
+    pub own: SocketAddr,
     /// TLS comes first (implicit listener).
     pub implicit: bool,
+    /// Whether the listener asks for a certificate; `None`: as all do.
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// What a session carries from stage to stage.
@@ -74,7 +78,12 @@ pub(super) struct Context {
     pub(super) course: watch::Receiver<Course>,
     pub(super) client: IpAddr,
     pub(super) dialled: IpAddr,
+    /// The gateway's own address, from which active data connections leave.
+    pub(super) own: IpAddr,
+    /// What a backend is told of the client.
+    pub(super) endpoints: Endpoints,
     pub(super) implicit: bool,
+    client_certificate: Option<ClientCertificate>,
 }
 
 /// A stage's end that is the session's end too: the leg that is left, and why.
@@ -96,6 +105,11 @@ impl Context {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.surroundings.settings
+    }
+
+    /// Whether this client is asked for a certificate.
+    pub(super) fn client_certificate(&self) -> ClientCertificate {
+        self.client_certificate.unwrap_or(self.settings().client_certificate)
     }
 
     /// Until when a client that connects or begins anew now must have logged in.
@@ -127,15 +141,18 @@ impl Leave {
 
 /// Runs one session to its end and reports it.
 pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: watch::Receiver<Course>) -> Ended {
-    let Newcomer { tcp, permit, who, dialled, implicit } = newcomer;
+    let Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate } = newcomer;
     let started = Instant::now();
     let context = Context {
         client: who.client.ip().to_canonical(),
         dialled: dialled.ip().to_canonical(),
+        own: own.ip().to_canonical(),
+        endpoints: Endpoints { source: who.client, destination: dialled },
         who: Arc::new(who),
         surroundings,
         course,
         implicit,
+        client_certificate,
     };
     let who = Arc::clone(&context.who);
     let observer = Arc::clone(&context.surroundings.observer);

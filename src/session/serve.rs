@@ -200,6 +200,7 @@ impl Stand {
             software: lobby.software.clone(),
             client: lobby.context.client,
             dialled: lobby.context.dialled,
+            own: lobby.context.own,
             backend: back.peer(),
             inside: back.local(),
             front_tls: lobby.tls.clone(),

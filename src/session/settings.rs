@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{HostNames, ProtectionPolicy, Routes};
+use crate::policy::{ClientCertificate, HostNames, ProtectionPolicy, Routes, UserFrom};
 
 /// One snapshot of what sessions go by. A session keeps the one it started with.
 #[derive(Debug, Clone)]
@@ -17,6 +17,10 @@ pub struct Settings {
     pub command_length: usize,
     /// The longest line of a backend's reply in bytes.
     pub reply_length: usize,
+    /// Whether clients are asked for a certificate, on listeners that say nothing else.
+    pub client_certificate: ClientCertificate,
+    /// What in a client's certificate must equal the user.
+    pub user_from: UserFrom,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// The text of the gateway's own 220.

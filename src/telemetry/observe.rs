@@ -42,6 +42,7 @@ impl Observer for Telemetry {
                 metrics.handshake(handshake);
                 lines::handshake(who, handshake, detail);
             }
+            Event::ClientCertificate { who, subject, serial } => lines::client_certificate(who, subject, serial),
             Event::Resumption { who, user, software, resumption, audited } => {
                 metrics.resumption(resumption);
                 lines::resumption(who, user, software, resumption, audited);
@@ -111,7 +112,7 @@ mod tests {
 
     fn who() -> Who {
         let client = "[::ffff:192.0.2.7]:4021".parse().unwrap();
-        Who { session: SessionId(7), listener: "public".into(), client }
+        Who { session: SessionId(7), listener: "public".into(), client, via: Via::Direct }
     }
 
     fn transfer(result: TransferResult) -> Transfer<'static> {

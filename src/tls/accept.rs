@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{Acceptor, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ProtocolVersion, ServerConfig};
 use tokio_rustls::{LazyConfigAcceptor, server};
 
+use super::clients::{ClientAuthorities, ClientIdentity};
 use super::failure::HandshakeFailure;
 use super::identity::Identities;
 use super::settings::MinimumVersion;
@@ -17,7 +20,7 @@ use super::stream::Stream;
 use super::tickets::{ConnectionTickets, Offer, SessionTickets};
 use crate::event::{Channel, Handshake, HandshakeKind, HandshakeResult, Leg, Resumption, TlsVersion};
 use crate::net::Socket;
-use crate::policy::DataResumption;
+use crate::policy::{ClientCertificate, DataResumption};
 
 /// The suites of TLS 1.3 (RFC 8446 §B.4). A client that speaks it has one of them.
 const TLS13_SUITES: std::ops::RangeInclusive<u16> = 0x1301..=0x1305;
@@ -39,6 +42,8 @@ const SENDS: u8 = 2;
 #[derive(Debug, Clone)]
 pub struct FrontTls {
     base: Arc<ServerConfig>,
+    /// The same for those who are asked for a certificate, and for those who must have one.
+    asking: Option<[Arc<ServerConfig>; 2]>,
     resumption: DataResumption,
 }
 
@@ -49,6 +54,9 @@ pub struct SessionTls {
     base: Arc<ServerConfig>,
     tickets: Arc<SessionTickets>,
     control_name: Option<String>,
+    /// The client was asked for a certificate.
+    asked: bool,
+    client: Option<ClientIdentity>,
 }
 
 /// A secured control connection.
@@ -114,6 +122,30 @@ impl FrontTls {
         minimum: MinimumVersion,
         resumption: DataResumption,
     ) -> Result<Self, rustls::Error> {
+        let verifier = WebPkiClientVerifier::no_client_auth();
+        Ok(Self { base: Self::base(identities, minimum, verifier)?, asking: None, resumption })
+    }
+
+    /// TLS that can ask clients for certificates of these authorities.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn asking(
+        self,
+        identities: &Arc<Identities>,
+        minimum: MinimumVersion,
+        authorities: &ClientAuthorities,
+    ) -> Result<Self, rustls::Error> {
+        let config =
+            |verifier: &Arc<dyn ClientCertVerifier>| Self::base(Arc::clone(identities), minimum, Arc::clone(verifier));
+        Ok(Self { asking: Some([config(&authorities.request)?, config(&authorities.require)?]), ..self })
+    }
+
+    fn base(
+        identities: Arc<Identities>,
+        minimum: MinimumVersion,
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let versions: &[&rustls::SupportedProtocolVersion] = match minimum {
             MinimumVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             MinimumVersion::Tls13 => &[&rustls::version::TLS13],
@@ -121,25 +153,58 @@ impl FrontTls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(identities);
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_tls13_tickets = 0;
-        Ok(Self { base: Arc::new(config), resumption })
+        Ok(Arc::new(config))
+    }
+
+    /// TLS for one session, which asks for no certificate.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn session(&self) -> io::Result<SessionTls> {
+        self.session_asking(ClientCertificate::None)
     }
 
     /// TLS for one session.
     ///
     /// # Errors
-    /// When the system has no random numbers.
-    pub fn session(&self) -> io::Result<SessionTls> {
+    /// When the system has no random numbers, or there is nobody whose certificates could be taken.
+    pub fn session_asking(&self, ask: ClientCertificate) -> io::Result<SessionTls> {
+        let nobody = || io::Error::other("there are no authorities for clients' certificates");
+        let base = match (ask, &self.asking) {
+            (ClientCertificate::None, _) => &self.base,
+            (ClientCertificate::Request, Some([request, _])) => request,
+            (ClientCertificate::Require, Some([_, require])) => require,
+            (ClientCertificate::Request | ClientCertificate::Require, None) => return Err(nobody()),
+        };
         let enabled = self.resumption != DataResumption::Off;
         let tickets = SessionTickets::new(enabled).map_err(|_| io::Error::other("no random numbers"))?;
-        Ok(SessionTls { base: Arc::clone(&self.base), tickets: Arc::new(tickets), control_name: None })
+        let asked = ask != ClientCertificate::None;
+        Ok(SessionTls { base: Arc::clone(base), tickets: Arc::new(tickets), control_name: None, asked, client: None })
     }
 }
 
 impl SessionTls {
+    /// The certificate that the client showed on the control connection.
+    pub fn client(&self) -> Option<&ClientIdentity> {
+        self.client.as_ref()
+    }
+
+    /// A data connection must be the same client's: a resumed session brings its certificate along, a full handshake has
+    /// shown one again.
+    fn same_client(&self, shown: Option<&[CertificateDer<'_>]>) -> Result<(), HandshakeFailure> {
+        let same = match (&self.client, shown) {
+            (Some(client), Some(chain)) => client.is(chain),
+            (None, None) => true,
+            (None, Some(_)) | (Some(_), None) => !self.asked,
+        };
+        let differs = HandshakeResult::CertificateDiffers;
+        if same { Ok(()) } else { Err(HandshakeFailure::new(differs, differs.text())) }
+    }
+
     /// Secures the control connection.
     ///
     /// # Errors
@@ -157,6 +222,7 @@ impl SessionTls {
         .map_err(|_| HandshakeFailure::timeout(deadline))??;
         let handshake = describe(&stream, Channel::Control);
         self.control_name.clone_from(&sni);
+        self.client = stream.get_ref().1.peer_certificates().and_then(ClientIdentity::of);
         Ok(Secured { stream: Stream::Server(Box::new(stream)), sni, handshake })
     }
 
@@ -167,6 +233,7 @@ impl SessionTls {
     pub async fn secure_data(&self, socket: Socket, hint: &TicketHint) -> Result<SecuredData, HandshakeFailure> {
         let connection = self.tickets.data();
         let (stream, sni) = self.shake(socket.in_blocks(), &connection, || hint.tickets()).await?;
+        self.same_client(stream.get_ref().1.peer_certificates())?;
         let handshake = describe(&stream, Channel::Data);
         let resumption = match (handshake.kind, connection.offer()) {
             (HandshakeKind::Resumed, _) => {

@@ -7,6 +7,7 @@
 //! Not in this room: whether TLS is required (`policy`), when a handshake happens (`session`).
 
 mod accept;
+mod clients;
 mod connect;
 mod failure;
 mod identity;
@@ -18,9 +19,10 @@ mod tickets;
 mod wire;
 
 pub use accept::{FrontTls, Secured, SecuredData, SessionTls, TicketHint};
+pub use clients::{ClientAuthorities, ClientAuthoritiesError, ClientIdentity};
 pub use connect::{BackTls, Connector, ConnectorError};
 pub use failure::HandshakeFailure;
 pub use identity::{Identities, Identity, IdentityError, keep_self_signed};
-pub use settings::{CertificateFiles, MinimumVersion, Settings, Verification};
+pub use settings::{CertificateFiles, ClientCertificates, MinimumVersion, Settings, Verification};
 pub use stream::{Stream, WhyClosed};
 pub use wire::{Wire, WireEvent};

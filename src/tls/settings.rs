@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::policy::{ClientCertificate, UserFrom};
+
 /// The gateway's own identities and versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -11,6 +13,21 @@ pub struct Settings {
     pub minimum_version: MinimumVersion,
     /// Where a self-signed identity is kept. `None`: it lives as long as the process.
     pub state_dir: Option<PathBuf>,
+    /// Certificates of clients; `None`: nobody is asked for one.
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// Whose certificates clients may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// A PEM file of certificate authorities.
+    pub authorities: PathBuf,
+    /// PEM or DER files of revocation lists. Where there are any, each authority of a chain must have one, in date.
+    pub revocation_lists: Vec<PathBuf>,
+    /// Who is asked, on listeners that say nothing else.
+    pub ask: ClientCertificate,
+    /// What must equal the user.
+    pub user_from: UserFrom,
 }
 
 /// Two PEM files.

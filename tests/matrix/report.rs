@@ -38,6 +38,36 @@ and at one of another kind:
 Each of these is explained [below](#what-is-not-ok), in the words of the client.
 ";
 
+const VERSIONS: &str = "
+## Versions
+
+Of Debian where not said otherwise. `-resuming`: the same client with the few lines that make its data connections resume.
+`dotnet-like`: a script that does as .NET's FtpWebRequest: data connection before the command, no `close_notify`.
+";
+
+const SERVERS: &str = "
+## Client × server
+
+All work; the client's way differs from server to server. `plain`, `explicit` and `implicit` say how the gateway comes to the server.
+Servers under TLS demand that data connections resume, where they can, and then the gateway demands it of the clients that can. The
+server opens the data connections itself by turns, but not pyftpdlib, which then loses some of its other sessions'.
+";
+
+const WAYS: &str = "
+## Client × way
+
+How clients come in, in front of ProFTPD: the work that a way could matter for. `e` explicit, `i` implicit; `2` TLS 1.2, `3` TLS 1.3; P
+and C: PROT P and PROT C; a 6: over IPv6. `!` stands behind a way in which something is a client's or a server's fault.
+";
+
+const NAMES: &str = "
+## By name, and strict
+
+The client is given a name instead of an address: SNI, and HOST from those that send it. The gateway is as strict as the client can
+bear: under `data_resumption: require` data connections must resume, under `truncated_uploads: reject` an upload must end with
+`close_notify`.
+";
+
 /// Writes the document when every cell has its result. Without success when there are defects, too.
 pub(crate) fn write(cells: &[Cells]) -> ExitCode {
     let (mut outcomes, mut missing) = (Vec::new(), Vec::new());
@@ -103,11 +133,7 @@ fn table(text: &mut String, heading: &str, columns: &[&str], rows: impl IntoIter
 
 fn versions(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     let first = |of: &dyn Fn(&Outcome) -> bool| outcomes.iter().find(|outcome| of(outcome)).unwrap();
-    text.push_str("\n## Versions\n\nOf Debian where not said otherwise. `-resuming`: the same client with the few lines that make its data\n");
-    text.push_str(
-        "connections resume. `dotnet-like`: a script that does as .NET's FtpWebRequest: data connection before the\n",
-    );
-    text.push_str("command, no `close_notify`.\n");
+    text.push_str(VERSIONS);
     let rows = drivers.iter().map(|driver| {
         let found = first(&|outcome| outcome.driver == *driver);
         ((*driver).to_owned(), vec![plain(&found.version)])
@@ -148,12 +174,7 @@ fn told<'a>(done: impl Iterator<Item = &'a Done>) -> String {
 }
 
 fn servers(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
-    text.push_str("\n## Client × server\n\nAll work; the client's way differs from server to server. ");
-    text.push_str(
-        "`plain`, `explicit` and `implicit` say how the gateway comes to the server. Servers under TLS demand that\n",
-    );
-    text.push_str("data connections resume, where they can, and then the gateway demands it of the clients that can. The server\n");
-    text.push_str("opens the data connections itself by turns, but not pyftpdlib, which then loses some of its other sessions'.\n");
+    text.push_str(SERVERS);
     let columns: Vec<_> = setups().into_iter().map(label).collect();
     let rows = drivers.iter().map(|driver| {
         let field = |server: &String| {
@@ -169,9 +190,7 @@ fn servers(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
 }
 
 fn ways(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
-    text.push_str("\n## Client × way\n\nHow clients come in, in front of ProFTPD: the work that a way could matter for. `e` explicit, `i` ");
-    text.push_str("implicit; `2` TLS 1.2, `3` TLS 1.3; P and C: PROT P and PROT C; a 6: over IPv6.\n");
-    text.push_str("`!` stands behind a way in which something is a client's or a server's fault.\n");
+    text.push_str(WAYS);
     let data = ["pasv", "epsv", "epsv6", "port", "eprt", "eprt6"];
     let columns: Vec<_> = ["P", "C"].iter().flat_map(|prot| data.map(|data| format!("{data}-{prot}"))).collect();
     let rows = drivers.iter().map(|driver| {
@@ -199,9 +218,7 @@ fn ways(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
 }
 
 fn names(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
-    text.push_str("\n## By name, and strict\n\nThe client is given a name instead of an address: SNI, and HOST from those that send ");
-    text.push_str("it. The gateway is as strict as the client can bear: under `data_resumption: require`\ndata connections must resume, ");
-    text.push_str("under `truncated_uploads: reject` an upload must end with `close_notify`.\n");
+    text.push_str(NAMES);
     let named = drivers.iter().filter_map(|driver| {
         let name = format!("name::{driver}");
         let outcome = outcomes.iter().find(|outcome| outcome.cell == name)?;
@@ -224,7 +241,13 @@ fn works(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     table(text, "Work", drivers, rows);
 }
 
-/// Failures that tell the same are one entry.
+/// Failures that tell the same, whatever the work and the cell.
+struct Entry<'a> {
+    items: BTreeSet<(usize, &'a str)>,
+    cells: Vec<&'a str>,
+    first: &'a Done,
+}
+
 fn explanations(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
     text.push_str("\n## What is not ok\n");
     for driver in drivers {
@@ -236,13 +259,17 @@ fn explanations(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
             .map(|done| &*done.item)
             .collect();
         let lacks: Vec<_> = lacks.into_iter().collect();
-        let mut entries: BTreeMap<_, (Vec<&str>, &Done)> = BTreeMap::new();
+        let mut entries: BTreeMap<_, Entry<'_>> = BTreeMap::new();
         for outcome in &of_it {
             for done in &outcome.done {
                 let Some(failure) = &done.failure else { continue };
-                let key =
-                    (rank(&done.item), word(&done.verdict), failure.at.clone(), numberless(&brief(&failure.text)));
-                entries.entry(key).or_insert((Vec::new(), done)).0.push(&outcome.cell);
+                let key = (word(&done.verdict), numberless(&brief(&failure.text)));
+                let new = || Entry { items: BTreeSet::new(), cells: Vec::new(), first: done };
+                let entry = entries.entry(key).or_insert_with(new);
+                entry.items.insert((rank(&done.item), &done.item));
+                if entry.cells.last() != Some(&&*outcome.cell) {
+                    entry.cells.push(&outcome.cell);
+                }
             }
         }
         if lacks.is_empty() && entries.is_empty() {
@@ -252,21 +279,28 @@ fn explanations(text: &mut String, outcomes: &[Outcome], drivers: &[&str]) {
         if !lacks.is_empty() {
             writeln!(text, "- Cannot: {}.", lacks.join(", ")).unwrap();
         }
-        for (cells, done) in entries.values() {
-            entry(text, cells, done);
+        let mut entries: Vec<_> = entries.into_values().collect();
+        entries.sort_by_key(|entry| entry.items.first().copied());
+        for entry in &entries {
+            entry.write(text);
         }
     }
 }
 
-fn entry(text: &mut String, cells: &[&str], done: &Done) {
-    let failure = |failure: &Failure| format!("at `{}`: `{}`", failure.at, brief(&failure.text));
-    let own = done.failure.as_ref().map(&failure).unwrap_or_default();
-    let some = cells.iter().take(3).map(|cell| format!("`{cell}`")).collect::<Vec<_>>().join(", ");
-    let more = if cells.len() > 3 { format!(" and {} more", cells.len() - 3) } else { String::new() };
-    writeln!(text, "- **{}**, {}, {own}\n  - in {some}{more}", done.item, word(&done.verdict)).unwrap();
-    for bare in &done.bare {
-        let said = bare.failure.as_ref().map_or("ok".to_owned(), &failure);
-        writeln!(text, "  - without the gateway, {}: {said}", bare.server).unwrap();
+impl Entry<'_> {
+    /// The evidence is that of its first piece of work.
+    fn write(&self, text: &mut String) {
+        let Self { items, cells, first } = self;
+        let failure = |failure: &Failure| format!("at `{}`: `{}`", failure.at, brief(&failure.text));
+        let own = first.failure.as_ref().map(&failure).unwrap_or_default();
+        let items = items.iter().map(|(_, item)| *item).collect::<Vec<_>>().join(", ");
+        let some = cells.iter().take(3).map(|cell| format!("`{cell}`")).collect::<Vec<_>>().join(", ");
+        let more = if cells.len() > 3 { format!(" and {} more", cells.len() - 3) } else { String::new() };
+        writeln!(text, "- **{items}**: {}, {own}\n  - in {some}{more}", word(&first.verdict)).unwrap();
+        for bare in &first.bare {
+            let said = bare.failure.as_ref().map_or("ok".to_owned(), &failure);
+            writeln!(text, "  - without the gateway, {}: {said}", bare.server).unwrap();
+        }
     }
 }
 
@@ -334,8 +368,8 @@ pub(crate) fn selftest() {
         "| down | 1 client, 1 **DEFECT** |",
         "| append | – |",
         "- Cannot: append.",
-        "- **down**, the client's fault, at `get`: `5 of '6' bytes`\n  - in `server::some::vsftpd-plain`",
-        "- **down**, DEFECT, at `get`: `none`",
+        "- **down**: the client's fault, at `get`: `5 of '6' bytes`\n  - in `server::some::vsftpd-plain`",
+        "- **down**: DEFECT, at `get`: `none`",
         "  - without the gateway, proftpd-explicit: ok",
     ] {
         assert!(text.contains(wanted), "{wanted}\nis not in\n{text}");

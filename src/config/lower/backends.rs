@@ -11,7 +11,11 @@ use super::scalars::{choice, number, readable_file, text, write};
 use crate::backend::{DataPreference, Security, ServerAddress, Settings};
 use crate::config::problems::quoted;
 use crate::config::raw::{Node, Value};
+use crate::net::ProxyVersion;
 use crate::tls::Verification;
+
+const VERSIONS: &[(&str, Option<ProxyVersion>)] =
+    &[("none", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
 
 /// The mode of a back leg without what a TLS leg needs beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +70,13 @@ fn backend(reader: &mut Reader<'_>, entry: &Node, bound: &[Bound<'_>]) -> Option
             &[("auto", DataPreference::Auto), ("passive", DataPreference::Passive), ("active", DataPreference::Active)],
         )
     });
+    let proxy_protocol = reader.value(section, "proxy_protocol", None, |node| choice(node, VERSIONS));
     let security = match mode? {
         Mode::None => Security::None,
         Mode::Explicit => Security::Explicit(verification),
         Mode::Implicit => Security::Implicit(verification),
     };
-    Some(Settings { name: Arc::from(name?), server: server?, security, data })
+    Some(Settings { name: Arc::from(name?), server: server?, security, data, proxy_protocol })
 }
 
 /// The one server. The key is a list already, so that a file need not change when there may be several.

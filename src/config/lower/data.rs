@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use super::listeners::Bound;
-use super::names::{hold_everyone, host_name, networks};
+use super::names::{balancers, hold_everyone, host_name, networks};
 use super::read::{EMPTY, Flaw, Read, Reader, Section};
 use super::scalars::{choice, number, switch, text, write};
 use crate::config::problems::quoted;
@@ -36,7 +36,12 @@ pub(super) fn data(reader: &mut Reader<'_>, root: Section<'_>, bound: &[Bound<'_
     let source = reader.value(active, "source_port", SourcePort::Any, |node| {
         choice(node, &[("any", SourcePort::Any), ("20", SourcePort::FtpData)])
     });
-    Settings { ports, advertise: advertise(reader, passive), active: enabled.then_some(source) }
+    Settings {
+        ports,
+        advertise: advertise(reader, passive),
+        balancers: balancers(reader, passive),
+        active: enabled.then_some(source),
+    }
 }
 
 /// `50000-50099`, or one port; 0 is one that the system chooses.

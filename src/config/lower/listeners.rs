@@ -4,11 +4,15 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::names::label;
+use ipnet::IpNet;
+
+use super::names::{balancers, label};
 use super::read::{Flaw, Read, Reader, Section};
 use super::scalars::{choice, number, text, write};
+use super::tls::ASK;
 use crate::config::problems::quoted;
 use crate::config::raw::Node;
+use crate::policy::ClientCertificate;
 use crate::server::{ListenerSettings, TlsMode};
 
 /// The port of FTPS with TLS from the first byte (IANA: ftps).
@@ -44,14 +48,17 @@ struct Draft<'n> {
     address: Option<SocketAddr>,
     tls: TlsMode,
     name: Option<(&'n Node, &'n str)>,
+    balancers: Vec<IpNet>,
+    client_certificate: Option<ClientCertificate>,
 }
 
-/// All listeners.
-pub(super) fn listeners<'n>(reader: &mut Reader<'_>, root: Section<'n>) -> Listeners<'n> {
+/// All listeners. They may ask for certificates of clients when it is said whose are taken.
+pub(super) fn listeners<'n>(reader: &mut Reader<'_>, root: Section<'n>, with_authorities: bool) -> Listeners<'n> {
     let remedy = "Write: listeners: [{ address: \"[::]:21\", tls: explicit }]";
     let items = reader.required(root, "listeners", remedy).map_or(&[][..], |node| reader.list(node, remedy));
     let mut bound = Vec::new();
-    let drafts: Vec<Draft<'n>> = items.iter().filter_map(|item| draft(reader, item, &mut bound)).collect();
+    let drafts: Vec<Draft<'n>> =
+        items.iter().filter_map(|item| draft(reader, item, &mut bound, with_authorities)).collect();
     let mut taken: HashSet<String> = HashSet::new();
     for (node, name) in drafts.iter().filter_map(|draft| draft.name) {
         if !taken.insert(name.to_owned()) {
@@ -60,19 +67,36 @@ pub(super) fn listeners<'n>(reader: &mut Reader<'_>, root: Section<'n>) -> Liste
         }
     }
     let (mut settings, mut names) = (Vec::new(), Vec::new());
-    for Draft { address, tls, name } in drafts {
+    for Draft { address, tls, name, balancers, client_certificate } in drafts {
         let name: Arc<str> = match (name, address) {
             (Some((_, name)), _) => Arc::from(name),
             (None, Some(address)) => Arc::from(free_name(&mut taken, tls, address.port())),
             (None, None) => continue,
         };
         names.push(Arc::clone(&name));
-        settings.extend(address.map(|address| ListenerSettings { address, tls, name }));
+        settings.extend(address.map(|address| ListenerSettings { address, tls, name, balancers, client_certificate }));
     }
     Listeners { settings, bound, names }
 }
 
-fn draft<'n>(reader: &mut Reader<'_>, item: &'n Node, bound: &mut Vec<Bound<'n>>) -> Option<Draft<'n>> {
+/// Whether this listener asks for a certificate. Only where it is known whose it would take.
+fn asks(reader: &mut Reader<'_>, section: Section<'_>, with_authorities: bool) -> Option<ClientCertificate> {
+    let ask = reader.optional(section, "client_certificates", |node| choice(node, ASK))?;
+    if let (false, Some(node)) =
+        (with_authorities || ask == ClientCertificate::None, section.get("client_certificates"))
+    {
+        let remedy = "Write tls.client_certificates with mode and authorities.";
+        reader.report(node, Flaw::new("asks for certificates, and nothing says whose are taken", remedy));
+    }
+    Some(ask)
+}
+
+fn draft<'n>(
+    reader: &mut Reader<'_>,
+    item: &'n Node,
+    bound: &mut Vec<Bound<'n>>,
+    with_authorities: bool,
+) -> Option<Draft<'n>> {
     let section = reader.section(item)?;
     let node = reader.required(section, "address", "Write: address: \"[::]:21\"");
     let address = node.and_then(|node| {
@@ -86,7 +110,9 @@ fn draft<'n>(reader: &mut Reader<'_>, item: &'n Node, bound: &mut Vec<Bound<'n>>
     }
     let tls = reader.value(section, "tls", TlsMode::Explicit, |node| choice(node, MODES));
     let name = section.get("name").and_then(|node| Some((node, reader.keep(node, text(node).and_then(label))?)));
-    Some(Draft { address, tls, name })
+    let balancers = balancers(reader, section);
+    let client_certificate = asks(reader, section, with_authorities);
+    Some(Draft { address, tls, name, balancers, client_certificate })
 }
 
 /// The address of a socket to bind; the usual one is for remedies.

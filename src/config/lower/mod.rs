@@ -28,8 +28,9 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
     let mut reader = Reader::new(directory, problems);
     let reader = &mut reader;
     let backend_names = names_below(root, "backends");
+    let with_authorities = names_below(root, "tls").contains(&"client_certificates");
     let root = reader.section(root).unwrap_or(Section::ABSENT);
-    let Listeners { settings: listeners, mut bound, names } = listeners::listeners(reader, root);
+    let Listeners { settings: listeners, mut bound, names } = listeners::listeners(reader, root, with_authorities);
     let admin = reader.subsection(root, "admin");
     let admin = service::admin(reader, admin, &mut bound);
     let tls = reader.subsection(root, "tls");

@@ -46,6 +46,18 @@ pub(super) fn networks(reader: &mut Reader<'_>, section: Section<'_>, key: &str)
     reader.each(section, key, network)
 }
 
+/// The balancers of a section: who sends a PROXY header is believed whatever it says, so not everyone may.
+pub(super) fn balancers(reader: &mut Reader<'_>, section: Section<'_>) -> Vec<IpNet> {
+    let balancers = networks(reader, section, "proxy_protocol").unwrap_or_default();
+    if let (Some(node), Some(wide)) =
+        (section.get("proxy_protocol"), balancers.iter().find(|network| network.prefix_len() == 0))
+    {
+        let what = format!("{wide} holds everyone, and whoever sends a PROXY header chooses his own address");
+        reader.report(node, Flaw::new(what, "List the balancers' own addresses."));
+    }
+    balancers
+}
+
 /// Whether these networks hold every address there is.
 pub(super) fn hold_everyone(networks: &[IpNet]) -> bool {
     let everyone = |ipv4: bool| networks.iter().any(|net| net.prefix_len() == 0 && net.addr().is_ipv4() == ipv4);

@@ -38,6 +38,8 @@ pub(super) struct Parties {
     /// The client's address and the address it dialled.
     pub(super) client: IpAddr,
     pub(super) dialled: IpAddr,
+    /// The gateway's own address towards the client.
+    pub(super) own: IpAddr,
     /// The backend's address and the gateway's address towards it.
     pub(super) backend: IpAddr,
     pub(super) inside: IpAddr,
@@ -225,7 +227,7 @@ impl DataPair {
         let Front::Aimed(claim) = self.front else { return };
         let timeouts = self.parties.surroundings.settings.timeouts;
         let source_port = self.parties.surroundings.active.unwrap_or(SourcePort::Any);
-        let door = FrontDoor::Active { claim, local: self.parties.dialled, source_port };
+        let door = FrontDoor::Active { claim, local: self.parties.own, source_port };
         self.front = Front::Opening(Box::pin(open_front(door, timeouts.data_connect)));
     }
 

@@ -11,7 +11,7 @@ use super::TARGET;
 use super::severity::Severity;
 use crate::event::{
     BackendFailure, By, Channel, DataMode, DataOutcome, Ended, Handshake, HandshakeResult, Leg, LoginResult,
-    Resumption, Stray, Transfer, TransferResult, Who,
+    Resumption, Stray, Transfer, TransferResult, Via, Who,
 };
 use crate::ftp::{Printable, Verb};
 use crate::policy::{Refusal, canonical};
@@ -46,7 +46,11 @@ pub(in crate::telemetry) fn turned(listener: &str, client: SocketAddr, refusal: 
 }
 
 pub(in crate::telemetry) fn started(who: &Who) {
-    line!(info, who, "session started");
+    match who.via {
+        Via::Direct => line!(info, who, "session started"),
+        Via::Balancer(balancer) => line!(info, who, balancer = %address(balancer), "session started"),
+        Via::Check => line!(debug, who, "session started by a balancer itself"),
+    }
 }
 
 pub(in crate::telemetry) fn handshake(who: &Who, handshake: Handshake, detail: &str) {
@@ -58,6 +62,8 @@ pub(in crate::telemetry) fn handshake(who: &Who, handshake: Handshake, detail: &
         return;
     }
     let severity = match (leg, channel) {
+        // A balancer that looks whether the gateway is there may leave before TLS.
+        (Leg::Front, Channel::Control) if who.via == Via::Check => Severity::Debug,
         (Leg::Front, Channel::Control | Channel::Data) => Severity::Info,
         // It is also the backend's failure, which has a line of its own.
         (Leg::Back, Channel::Control) => Severity::Debug,
@@ -65,6 +71,11 @@ pub(in crate::telemetry) fn handshake(who: &Who, handshake: Handshake, detail: &
     };
     let result = result.label();
     line_at!(severity, who, leg = leg_label, channel = channel_label, result, detail, "TLS handshake failed");
+}
+
+/// Who the client says it is, confirmed by an authority; the user comes later.
+pub(in crate::telemetry) fn client_certificate(who: &Who, subject: &str, serial: &str) {
+    line!(info, who, subject = shown(subject.as_bytes()), serial, "client certificate accepted");
 }
 
 /// With `tls.data_resumption: audit` it names the clients that `require` would lock out.
@@ -99,7 +110,11 @@ pub(in crate::telemetry) fn resumption(
 pub(in crate::telemetry) fn login(who: &Who, user: &[u8], backend: Option<&str>, result: LoginResult) {
     match result {
         LoginResult::Accepted => line!(info, who, user = shown(user), backend, "logged in"),
-        LoginResult::Rejected | LoginResult::NoRoute | LoginResult::UserLimit | LoginResult::BackendFailed => {
+        LoginResult::Rejected
+        | LoginResult::NoRoute
+        | LoginResult::CertificateMismatch
+        | LoginResult::UserLimit
+        | LoginResult::BackendFailed => {
             line!(info, who, user = shown(user), backend, result = result.label(), "login failed");
         }
     }
@@ -183,10 +198,14 @@ pub(in crate::telemetry) fn stray(peer: SocketAddr, port: u16, stray: Stray) {
     tracing::debug!(target: TARGET, client = %address(peer), port, cause = stray.label(), "stray connection dropped");
 }
 
-/// Always `info`: a failure that ended the session has had its line.
+/// `info`: a failure that ended the session has had its line. A balancer's look at the gateway is not worth one.
 pub(in crate::telemetry) fn ended(who: &Who, user: Option<&[u8]>, ended: Ended, lasted: Duration) {
-    line!(
-        info,
+    let severity = match who.via {
+        Via::Check if user.is_none() => Severity::Debug,
+        Via::Direct | Via::Balancer(_) | Via::Check => Severity::Info,
+    };
+    line_at!(
+        severity,
         who,
         user = user.map(shown),
         by = ended.by.label(),
@@ -225,7 +244,7 @@ mod tests {
 
     fn who() -> Who {
         let client = "[::ffff:192.0.2.7]:4021".parse().unwrap();
-        Who { session: SessionId(7), listener: "public".into(), client }
+        Who { session: SessionId(7), listener: "public".into(), client, via: Via::Direct }
     }
 
     fn transfer(user: &'static [u8], path: &'static [u8], result: TransferResult) -> Transfer<'static> {
@@ -376,5 +395,20 @@ mod tests {
         let line = only(json(LogLevel::Trace, || command(&who(), Verb::Pass)));
         let fields: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(fields, ["client", "level", "listener", "message", "session", "target", "verb"]);
+    }
+
+    #[test]
+    fn a_balancer_is_named_once_and_its_own_look_is_quiet() {
+        let balancer = "[::ffff:10.1.0.5]:40000".parse().unwrap();
+        let brought = Who { via: Via::Balancer(balancer), ..who() };
+        let line = only(json(LogLevel::Info, || started(&brought)));
+        assert_eq!((&line["client"], &line["balancer"]), (&json!("192.0.2.7:4021"), &json!("10.1.0.5:40000")));
+        let check = Who { via: Via::Check, ..who() };
+        let why = Why::Reason(Reason::ClientClosed);
+        let closed = Ended { by: By::Client, during: Stage::Greeting, why };
+        assert_eq!(level(|| started(&check)), "DEBUG");
+        assert_eq!(level(|| ended(&check, None, closed, Duration::ZERO)), "DEBUG");
+        assert_eq!(level(|| ended(&check, Some(b"bob"), closed, Duration::ZERO)), "INFO");
+        assert_eq!(level(|| ended(&brought, None, closed, Duration::ZERO)), "INFO");
     }
 }

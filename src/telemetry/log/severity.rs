@@ -30,6 +30,9 @@ impl Severity {
             Refusal::ForeignAddress
             | Refusal::PrivilegedPort
             | Refusal::CommandPipelineFull
+            | Refusal::ProxyHeaderMissing
+            | Refusal::ProxyHeaderWrong
+            | Refusal::ProxyHeaderForeign
             | Refusal::DataProtectionRequired
             | Refusal::TooManySessions
             | Refusal::TooManySessionsFromAddress

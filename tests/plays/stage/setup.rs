@@ -28,6 +28,7 @@ pub(crate) struct Setup {
     /// `verify` is written, so that the backends' certificates are accepted.
     pub(crate) verify: bool,
     sections: BTreeMap<&'static str, Vec<String>>,
+    listener: Vec<String>,
     backend: Vec<String>,
     top: Vec<String>,
 }
@@ -49,6 +50,7 @@ impl Setup {
             certificates: Vec::new(),
             verify: true,
             sections: BTreeMap::new(),
+            listener: Vec::new(),
             backend: Vec::new(),
             top: Vec::new(),
         }
@@ -58,6 +60,13 @@ impl Setup {
     #[must_use]
     pub(crate) fn with(mut self, section: &'static str, entry: impl Into<String>) -> Self {
         self.sections.entry(section).or_default().push(entry.into());
+        self
+    }
+
+    /// A key of all listeners, like `proxy_protocol: 127.0.0.1`.
+    #[must_use]
+    pub(crate) fn listener(mut self, entry: impl Into<String>) -> Self {
+        self.listener.push(entry.into());
         self
     }
 
@@ -145,7 +154,8 @@ impl Setup {
             let host = if address.contains(':') { format!("[{address}]") } else { (*address).to_owned() };
             for mode in ["explicit", "implicit"] {
                 let name = if at == 0 { mode.to_owned() } else { format!("{mode}-{at}") };
-                writeln!(text, "  - {{ address: \"{host}:0\", tls: {mode}, name: {name} }}").unwrap();
+                let more: String = self.listener.iter().map(|entry| format!(", {entry}")).collect();
+                writeln!(text, "  - {{ address: \"{host}:0\", tls: {mode}, name: {name}{more} }}").unwrap();
             }
         }
         let mut sections = self.sections.clone();

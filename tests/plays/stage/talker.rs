@@ -59,6 +59,19 @@ impl Talker {
         }
     }
 
+    /// So many bytes, whatever they are.
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            if let Err(end) = self.fill("bytes").await {
+                panic!(
+                    "{} expected {count} bytes, and the gateway ended with {end:?}\n\n{}",
+                    self.name, self.transcript
+                );
+            }
+        }
+        self.buffer.drain(..count).collect()
+    }
+
     /// The peer says nothing more and ends.
     pub(crate) async fn ends(&mut self) -> End {
         let end = loop {

@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{
 /// TLS of a client. A clone is another look at the same tickets and the same certificates.
 #[derive(Clone)]
 pub(crate) struct ClientTls {
-    config: ClientConfig,
+    pub(super) config: ClientConfig,
     name: ServerName<'static>,
     tickets: Arc<Tickets>,
     verifier: Arc<AnyCertificate>,

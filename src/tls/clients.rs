@@ -1,0 +1,202 @@
+//! Certificates of clients: whose they must be, which are revoked, and who is in one.
+//!
+//! Invariants: where a revocation list is given, a certificate that no list speaks of is refused, and so is one whose list
+//! is out of date; what cannot be read is refused when it is loaded.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{ClientCertVerifierBuilder, VerifierBuilderError, WebPkiClientVerifier};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::settings::ClientCertificates;
+use crate::policy::CertificateNames;
+
+/// The first byte of DER. PEM begins with text.
+const SEQUENCE: u8 = 0x30;
+
+/// Verifies clients' certificates.
+#[derive(Debug, Clone)]
+pub struct ClientAuthorities {
+    pub(super) request: Arc<dyn ClientCertVerifier>,
+    pub(super) require: Arc<dyn ClientCertVerifier>,
+    outdated: Vec<PathBuf>,
+}
+
+/// Authorities or revocation lists cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct ClientAuthoritiesError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The certificate of a client, verified.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    leaf: CertificateDer<'static>,
+    /// The subject as OpenSSL writes it. A client's text, if a verified one.
+    pub subject: String,
+    /// The serial number, in hexadecimal.
+    pub serial: String,
+    /// Whom it names.
+    pub names: CertificateNames,
+}
+
+impl ClientAuthorities {
+    /// Reads authorities and revocation lists.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn load(settings: &ClientCertificates) -> Result<Self, ClientAuthoritiesError> {
+        let path = &settings.authorities;
+        let problem = |reason: String| ClientAuthoritiesError { path: path.clone(), reason };
+        let certificates = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| problem(error.to_string()))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates {
+            roots.add(certificate).map_err(|error| problem(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(problem("holds no certificate in PEM form".into()));
+        }
+        let (mut lists, mut outdated) = (Vec::new(), Vec::new());
+        for path in &settings.revocation_lists {
+            let (mut found, current) = revocation_lists(path)?;
+            lists.append(&mut found);
+            if !current {
+                outdated.push(path.clone());
+            }
+        }
+        let roots = Arc::new(roots);
+        let builder = || {
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::new(default_provider()))
+                .with_crls(lists.clone())
+                .enforce_revocation_expiration()
+        };
+        let build = |builder: ClientCertVerifierBuilder| {
+            builder.build().map_err(|error| match error {
+                VerifierBuilderError::InvalidCrl(error) => ClientAuthoritiesError {
+                    path: settings.revocation_lists.first().unwrap_or(path).clone(),
+                    reason: format!("a revocation list cannot be used: {error:?}"),
+                },
+                error => problem(error.to_string()),
+            })
+        };
+        Ok(Self { request: build(builder().allow_unauthenticated())?, require: build(builder())?, outdated })
+    }
+
+    /// Files with a revocation list that is out of date: clients of its authority are refused until there is a new one.
+    pub fn outdated(&self) -> &[PathBuf] {
+        &self.outdated
+    }
+}
+
+/// All lists of a file, and whether all are in date.
+fn revocation_lists(path: &Path) -> Result<(Vec<CertificateRevocationListDer<'static>>, bool), ClientAuthoritiesError> {
+    let problem = |reason: String| ClientAuthoritiesError { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
+    // Authorities publish DER.
+    let lists = if bytes.first() == Some(&SEQUENCE) {
+        vec![CertificateRevocationListDer::from(bytes)]
+    } else {
+        CertificateRevocationListDer::pem_slice_iter(&bytes)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| problem(error.to_string()))?
+    };
+    if lists.is_empty() {
+        return Err(problem("holds no revocation list".into()));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut current = true;
+    for list in &lists {
+        let (_, parsed) = CertificateRevocationList::from_der(list).map_err(|error| problem(error.to_string()))?;
+        let next = parsed.next_update().and_then(|next| u64::try_from(next.timestamp()).ok());
+        current &= next.is_some_and(|next| now < next);
+    }
+    Ok((lists, current))
+}
+
+impl ClientIdentity {
+    /// Whose certificate it is; `None`: it cannot be read, which a verified one can.
+    pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let leaf = chain.first()?.clone().into_owned();
+        let (_, parsed) = X509Certificate::from_der(&leaf).ok()?;
+        let subject = parsed.subject();
+        let owned = |text: Result<&str, _>| text.ok().map(str::to_owned);
+        let mut names = CertificateNames {
+            common_names: subject.iter_common_name().filter_map(|name| owned(name.as_str())).collect(),
+            emails: subject.iter_email().filter_map(|name| owned(name.as_str())).collect(),
+            dns: Vec::new(),
+        };
+        let alternative = parsed.subject_alternative_name().ok()?;
+        for name in alternative.iter().flat_map(|extension| &extension.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) => names.dns.push((*name).to_owned()),
+                GeneralName::RFC822Name(name) => names.emails.push((*name).to_owned()),
+                _ => {}
+            }
+        }
+        let (subject, serial) = (subject.to_string(), parsed.raw_serial_as_string());
+        Some(Self { leaf, subject, serial, names })
+    }
+
+    /// Whether this is the leaf of a chain.
+    pub(super) fn is(&self, chain: &[CertificateDer<'_>]) -> bool {
+        chain.first().is_some_and(|leaf| *leaf == self.leaf)
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity").field("subject", &self.subject).field("serial", &self.serial).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{ClientCertificate, UserFrom};
+
+    #[test]
+    fn what_cannot_be_read_is_refused_by_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let own = rcgen::generate_simple_self_signed(vec!["authority.example".to_owned()]).unwrap();
+        let authority = file("authority.pem", own.cert.pem().as_bytes());
+        let load = |authorities: &Path, lists: &[&Path]| {
+            let settings = ClientCertificates {
+                authorities: authorities.to_owned(),
+                revocation_lists: lists.iter().map(|path| (*path).to_owned()).collect(),
+                ask: ClientCertificate::Require,
+                user_from: UserFrom::None,
+            };
+            ClientAuthorities::load(&settings).map(|_| ()).map_err(|error| error.path)
+        };
+        assert_eq!(load(&authority, &[]), Ok(()));
+        let (empty, garbage) = (file("empty.pem", b""), file("garbage.crl", b"\x30\x82\x01\x00"));
+        let missing = folder.path().join("missing");
+        for wrong in [&empty, &garbage, &missing] {
+            assert_eq!(load(wrong, &[]), Err(wrong.clone()));
+            assert_eq!(load(&authority, &[wrong]), Err(wrong.clone()));
+        }
+        // A certificate is no revocation list.
+        assert_eq!(load(&authority, &[&authority]), Err(authority.clone()));
+    }
+}
