@@ -236,7 +236,12 @@ fn a_key_that_everybody_may_read_is_said() {
 fn main() {
     let arguments = Arguments::from_args();
     let root = Path::new("/proc/self").metadata().unwrap().uid() == 0;
-    let trial = |name: &str, test: fn()| Trial::test(name, move || Ok::<(), Failed>(test()));
+    let trial = |name: &str, test: fn()| {
+        Trial::test(name, move || {
+            test();
+            Ok::<(), Failed>(())
+        })
+    };
     macro_rules! trials {
         ($($test:ident)+) => { vec![$(trial(stringify!($test), $test)),+] };
     }

@@ -82,7 +82,7 @@ impl World<'_> {
             Step::Refuse(..) => self.finals += 1,
             Step::Pass(line) => self.finals += usize::from(line.last && !line.code.is_preliminary()),
             Step::Forward(cleared) => self.backend_hears(cleared.command().verb()),
-            Step::Reserve(_) => self.pick(&[
+            Step::Reserve(..) => self.pick(&[
                 Input::Reserved(Ok(Reply::new(227, "here"))),
                 Input::Reserved(Err(Refusal::PassivePortsExhausted)),
             ]),
@@ -91,17 +91,24 @@ impl World<'_> {
             }
             Step::OpenBack(_) => {
                 self.pick(&[Input::Back(BackNews::Opened), Input::Back(BackNews::Failed(DataOutcome::ConnectFailed))]);
-                // The client comes in its own time.
-                self.news.push(Input::Front(FrontNews::Arrived));
+                // The client comes in its own time, or nobody does that can be told.
+                self.pick(&[
+                    Input::Front(FrontNews::Arrived { must_resume: false }),
+                    Input::Front(FrontNews::Arrived { must_resume: true }),
+                    Input::Front(FrontNews::NotResumed(Resumption::NoneOffered)),
+                ]);
             }
             Step::SecureBack => {
                 self.pick(&[Input::Back(BackNews::Secured), Input::Back(BackNews::Failed(DataOutcome::TlsFailed))]);
             }
-            Step::OpenFront => self
-                .pick(&[Input::Front(FrontNews::Arrived), Input::Front(FrontNews::Failed(DataOutcome::ConnectFailed))]),
+            Step::OpenFront => self.pick(&[
+                Input::Front(FrontNews::Arrived { must_resume: false }),
+                Input::Front(FrontNews::Failed(DataOutcome::ConnectFailed)),
+            ]),
             Step::SecureFront => self.pick(&[
                 Input::Front(FrontNews::Secured(Resumption::Resumed)),
                 Input::Front(FrontNews::TlsFailed(HandshakeResult::Closed)),
+                Input::Front(FrontNews::NotResumed(Resumption::Expired)),
             ]),
             Step::Pump(_) => self.pick(&[
                 Input::Pumped(PumpEnd::SourceEnded { clean: true }),

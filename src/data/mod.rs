@@ -1,7 +1,7 @@
 //! Data connections: passive ports and their reservations, opening on both legs, relaying, closing.
 //!
-//! Invariants: a connection to a passive port goes to the reservation of its (port, client address) or nowhere; a
-//! stream is handed on only with a [`Claim`](crate::policy::Claim) or to the host of the control connection; the end
+//! Invariants: a connection to a passive port goes to a reservation of its (port, client address) or nowhere, and where
+//! several sessions hold one, to the session whose TLS session it offers; a stream is handed on only with a [`Claim`](crate::policy::Claim) or to the host of the control connection; the end
 //! of a source is never taken for more than it was. Not in this room: when what happens (`session`).
 
 mod advertise;
@@ -12,6 +12,6 @@ mod settings;
 
 pub use advertise::Advertise;
 pub use open::{BackDoor, FrontDoor, OpenError, open_back, open_front};
-pub use ports::{PassivePorts, PortError, Reservation};
+pub use ports::{Arrival, PassivePorts, PortError, Reservation, Tenancy};
 pub use relay::{Drained, Pump, PumpEnd, PumpReport, drain, pump_download, pump_upload};
 pub use settings::{AdvertiseRule, Advertised, Settings, SourcePort};

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use super::ports::Reservation;
 use super::settings::SourcePort;
 use crate::net::{ConnectError, Socket, connect, connect_from, tune};
 use crate::policy::{Claim, canonical};
@@ -15,20 +14,15 @@ use crate::policy::{Claim, canonical};
 /// RFC 959 §5.2: the server's data port.
 const FTP_DATA: u16 = 20;
 
-/// How a data connection with a client will come to be.
+/// How an active data connection with a client will come to be.
 #[derive(Debug)]
-pub enum FrontDoor {
-    /// The client connects to a passive port.
-    Passive(Reservation),
-    /// The gateway connects to the client.
-    Active {
-        /// Where, checked.
-        claim: Claim,
-        /// From the address the client dialled: .NET refuses others. Behind a balancer: from the one it dialled.
-        local: IpAddr,
-        /// From which port.
-        source_port: SourcePort,
-    },
+pub struct FrontDoor {
+    /// Where, checked.
+    pub claim: Claim,
+    /// From the address the client dialled: .NET refuses others. Behind a balancer: from the one it dialled.
+    pub local: IpAddr,
+    /// From which port.
+    pub source_port: SourcePort,
 }
 
 /// How a data connection with a backend will come to be.
@@ -70,28 +64,20 @@ impl From<ConnectError> for OpenError {
     }
 }
 
-/// Waits for the client's connection, or connects to the client. In passive mode the caller sets the deadline.
+/// Connects to the client (active mode).
 ///
 /// # Errors
-/// When the client cannot be connected to within `deadline`, or the gateway stops.
+/// When it cannot be connected to within `deadline`.
 pub async fn open_front(door: FrontDoor, deadline: Duration) -> Result<Socket, OpenError> {
-    match door {
-        FrontDoor::Passive(mut reservation) => {
-            let (stream, _claim) = reservation.arrived().await?;
-            Ok(Socket::new(stream))
-        }
-        FrontDoor::Active { claim, local, source_port } => {
-            let port = match source_port {
-                SourcePort::Any => 0,
-                SourcePort::FtpData => FTP_DATA,
-            };
-            let (local, peer) = (canonical(local), claim.peer());
-            // A balancer can bring an IPv6 client over IPv4, and the other way round.
-            let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-            let local = if local.is_ipv4() == peer.is_ipv4() { local } else { any };
-            Ok(Socket::new(connect_from(local, port, peer, deadline).await?))
-        }
-    }
+    let port = match door.source_port {
+        SourcePort::Any => 0,
+        SourcePort::FtpData => FTP_DATA,
+    };
+    let (local, peer) = (canonical(door.local), door.claim.peer());
+    // A balancer can bring an IPv6 client over IPv4, and the other way round.
+    let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let local = if local.is_ipv4() == peer.is_ipv4() { local } else { any };
+    Ok(Socket::new(connect_from(local, port, peer, deadline).await?))
 }
 
 /// Connects to the backend, or waits for the backend's connection.

@@ -92,7 +92,7 @@ labelled! {
         Timeout "timeout" "not there in time (timeouts.data_connect)",
         ConnectFailed "connect_failed" "the connection could not be made",
         TlsFailed "tls_failed" "the TLS handshake failed",
-        NotResumed "not_resumed" "the TLS session was not the control connection's (tls.data_resumption: require)",
+        NotResumed "not_resumed" "the TLS session was not the control connection's (tls.data_resumption: require, or a shared port)",
         Unused "unused" "arranged and never used",
     }
 }
@@ -101,6 +101,13 @@ labelled! {
     /// Why a connection to a passive port was dropped.
     Stray {
         NoReservation "no_reservation" "nobody at that address waits for a connection on that port",
+        UnknownSession "unknown_session" "it offered a TLS session that is of no session here",
+        SessionElsewhere "session_elsewhere" "it offered the TLS session of a session that waits for no connection on that port",
+        NoSession "no_session" "it offered no TLS session, and more than one session of its address waits on that port",
+        NotTls "not_tls" "it does not speak TLS, and more than one session of its address waits on that port",
+        Unproven "unproven" "it offered the TLS session of a session that waits on that port, and did not resume it",
+        NoHello "no_hello" "it sent no whole ClientHello in time (timeouts.data_connect)",
+        CrowdedOut "crowded_out" "too many connections of its address had not said whose they are",
         ProxyHeader "proxy_header" "a balancer sent no PROXY header, or a wrong one (passive.proxy_protocol)",
     }
 }
@@ -198,6 +205,7 @@ labelled! {
         ClientDataFailed "client_data_failed" "the data connection with the client could not be made",
         ClientTlsFailed "client_tls_failed" "the TLS handshake on the client's data connection failed",
         ClientNotResumed "client_not_resumed" "the client's data connection did not resume the control connection's TLS session",
+        PortShared "port_shared" "sessions of the client's address share the port, and the data connection did not resume the control connection's TLS session",
         Aborted "aborted" "the client aborted the transfer",
         Stopped "stopped" "the gateway stopped",
     }
@@ -215,6 +223,7 @@ impl TransferResult {
             | Self::ClientDataFailed
             | Self::ClientTlsFailed
             | Self::ClientNotResumed
+            | Self::PortShared
             | Self::Aborted => By::Client,
             Self::BackendRefused
             | Self::BackendCut

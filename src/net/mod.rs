@@ -5,10 +5,12 @@
 
 mod connect;
 mod listen;
+mod peek;
 mod proxy_protocol;
 mod socket;
 
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_ahead, bind_data, tune};
+pub use peek::{Start, peek_start};
 pub use proxy_protocol::{Endpoints, HeaderError, ProxyVersion, is_header, read_header, send_header};
 pub use socket::{Progress, Socket};

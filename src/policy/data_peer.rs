@@ -11,12 +11,23 @@ const LOWEST_PORT: u16 = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     peer: SocketAddr,
+    must_resume: bool,
 }
 
 impl Claim {
     /// The peer. In active mode the endpoint to connect to; in passive mode the peer that came.
     pub fn peer(self) -> SocketAddr {
         self.peer
+    }
+
+    /// Its address alone does not say whose it is: it may have the data connection when it has resumed the TLS session of
+    /// the control connection, and not before.
+    pub fn must_resume(self) -> bool {
+        self.must_resume
+    }
+
+    pub(super) fn that_must_resume(self) -> Self {
+        Self { must_resume: true, ..self }
     }
 }
 
@@ -31,7 +42,7 @@ pub fn claim_active(endpoint: SocketAddr, control_peer: IpAddr) -> Result<Claim,
     if endpoint.port() < LOWEST_PORT {
         return Err(Refusal::PrivilegedPort);
     }
-    Ok(Claim { peer: SocketAddr::new(canonical(endpoint.ip()), endpoint.port()) })
+    Ok(Claim { peer: SocketAddr::new(canonical(endpoint.ip()), endpoint.port()), must_resume: false })
 }
 
 /// A connection came in for a data connection that `expected` may have.
@@ -42,7 +53,7 @@ pub fn claim_passive(peer: SocketAddr, expected: IpAddr) -> Result<Claim, Refusa
     if canonical(peer.ip()) != canonical(expected) {
         return Err(Refusal::ForeignAddress);
     }
-    Ok(Claim { peer })
+    Ok(Claim { peer, must_resume: false })
 }
 
 /// An IPv4 address that came through an IPv6 socket is the IPv4 address it is.

@@ -15,6 +15,7 @@ mod pace;
 mod protection;
 mod refusal;
 mod route;
+mod shared_port;
 
 pub use admission::{Admission, Limits, Permit, Seat};
 pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
@@ -28,3 +29,4 @@ pub use protection::{
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
+pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};

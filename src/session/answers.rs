@@ -44,7 +44,7 @@ pub(super) fn help() -> Reply {
 pub(super) fn failed(result: TransferResult, detail: Option<&str>) -> Reply {
     let code = match result {
         TransferResult::ClientDataFailed | TransferResult::BackendDataFailed => 425,
-        TransferResult::ClientTlsFailed | TransferResult::ClientNotResumed => 522,
+        TransferResult::ClientTlsFailed | TransferResult::ClientNotResumed | TransferResult::PortShared => 522,
         TransferResult::BackendSilent | TransferResult::BackendGone | TransferResult::Stopped => 421,
         TransferResult::ClientCut
         | TransferResult::ClientTruncated

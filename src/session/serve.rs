@@ -232,9 +232,9 @@ impl Stand {
                 }
             }
             Step::Forward(cleared) => self.back.send(&cleared),
-            Step::Reserve(mode) => {
+            Step::Reserve(mode, protection) => {
                 self.reserved = Instant::now();
-                self.pair.reserve(mode);
+                self.pair.reserve(mode, protection);
             }
             Step::Aim(claim, mode) => {
                 self.reserved = Instant::now();
@@ -256,6 +256,7 @@ impl Stand {
             Step::CloseFront(close) => self.pair.close_front(close),
             Step::CloseBack(close) => self.pair.close_back(close),
             Step::TransferStarted(kind) => {
+                self.pair.begun();
                 lobby.context.observe(&Event::TransferStarted { direction: direction(kind) });
             }
             Step::TransferEnded { command, kind, protection, result, code, ran } => {

@@ -15,6 +15,7 @@ use tokio_rustls::{LazyConfigAcceptor, server};
 use super::clients::{ClientAuthorities, ClientIdentity};
 use super::failure::HandshakeFailure;
 use super::identity::Identities;
+use super::seal::Seal;
 use super::settings::MinimumVersion;
 use super::stream::Stream;
 use super::tickets::{ConnectionTickets, Offer, SessionTickets};
@@ -224,6 +225,11 @@ impl SessionTls {
         self.control_name.clone_from(&sni);
         self.client = stream.get_ref().1.peer_certificates().and_then(ClientIdentity::of);
         Ok(Secured { stream: Stream::Server(Box::new(stream)), sni, handshake })
+    }
+
+    /// Tells the tickets of this session from those of others.
+    pub fn seal(&self) -> Seal {
+        Seal::new(Arc::clone(&self.tickets))
     }
 
     /// Secures a data connection, in passive and active mode alike (RFC 4217 §7). The caller sets the deadline.

@@ -17,7 +17,10 @@ use aws_lc_rs::rand;
 use tokio_rustls::rustls::server::{ProducesTickets, StoresServerSessions};
 
 /// Names a session in its tickets.
-const NAME: usize = 16;
+pub(super) const NAME: usize = 16;
+/// The name of a session, as its tickets carry it in clear.
+pub type SessionName = [u8; NAME];
+
 /// A week, the longest RFC 8446 §4.6.1 allows. It is a hint to the client; the key's life is the limit.
 const LIFETIME_HINT: u32 = 7 * 24 * 60 * 60;
 /// TLS 1.2 sessions without tickets that are kept: the control connection's own and the latest of data connections.
@@ -44,7 +47,7 @@ pub(super) enum Offer {
 /// The key and the memory of one session.
 pub(super) struct SessionTickets {
     enabled: bool,
-    name: [u8; NAME],
+    name: SessionName,
     key: RandomizedNonceKey,
     memory: Mutex<Memory>,
 }
@@ -111,6 +114,21 @@ impl SessionTickets {
         for _ in 0..=TRUSTED {
             self.data().trust();
         }
+    }
+
+    /// The name that tickets carry.
+    pub(super) fn name(&self) -> SessionName {
+        self.name
+    }
+
+    /// Whether a ticket was sealed by this session, on whichever of its connections.
+    pub(super) fn sealed(&self, ticket: &[u8]) -> bool {
+        self.open(ticket).is_some()
+    }
+
+    /// Whether a TLS 1.2 session id was given by this session, on whichever of its connections.
+    pub(super) fn gave(&self, session_id: &[u8]) -> bool {
+        self.memory().sessions.iter().any(|stored| stored.key == session_id)
     }
 
     fn connection(self: &Arc<Self>, number: u32) -> Arc<ConnectionTickets> {

@@ -26,6 +26,7 @@ mod lines;
 mod login;
 mod metrics;
 mod modes;
+mod one_port;
 mod opening;
 mod passive;
 mod pbsz_prot;

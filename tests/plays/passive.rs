@@ -183,10 +183,12 @@ async fn a_second_pasv_takes_the_place_of_the_first() {
 
 #[tokio::test]
 async fn no_port_left_for_an_address_is_425() {
-    let mut scene = Scene::plain().await;
+    // Nothing tells the data connections of two sessions apart.
+    let mut scene = Scene::open(Setup::new().with("tls", "data_resumption: off")).await;
     scene.goes_passive().await;
     let mut other = scene.stage.secured_client().await;
     let mut back = scene.stage.logs_in(&mut other).await;
+    other.protects().await;
     other.says("PASV").await;
     other.refused(425, "passive_ports_exhausted").await;
     other.says("EPSV").await;

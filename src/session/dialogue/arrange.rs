@@ -23,7 +23,7 @@ pub(super) struct Arranging {
     /// The backend's port, once a line of its reply has named it.
     port: Option<u16>,
     /// The client has connected before it was told where to: it guessed, or it was told the port before.
-    pub(super) arrived: bool,
+    pub(super) arrived: Option<FrontNews>,
 }
 
 #[derive(Debug)]
@@ -65,9 +65,9 @@ impl Dialogue {
         match wish {
             Wish::EpsvAll => {}
             Wish::Passive(front_mode) => {
-                steps.push(Step::Reserve(front_mode));
+                steps.push(Step::Reserve(front_mode, self.protection.protection()));
                 let answer = Reply::new(425, "");
-                let arranging = Arranging { front_mode, answer, stage: Stage::Reserving, port: None, arrived: false };
+                let arranging = Arranging { front_mode, answer, stage: Stage::Reserving, port: None, arrived: None };
                 self.phase = Phase::Arranging(Box::new(arranging));
             }
             Wish::Active(front_mode, claim) => {
@@ -142,8 +142,8 @@ impl Dialogue {
         self.arranged = Some(Arranged { front_mode, back_mode: mode, front: Front::Awaited });
         steps.push(Step::Answer(answer));
         self.phase = Phase::Idle;
-        if arrived {
-            self.front_news(FrontNews::Arrived, steps);
+        if let Some(arrived) = arrived {
+            self.front_news(arrived, steps);
         }
     }
 
@@ -166,7 +166,7 @@ impl Dialogue {
                 Stage::Asked(first, other)
             }
         };
-        self.phase = Phase::Arranging(Box::new(Arranging { front_mode, answer, stage, port: None, arrived: false }));
+        self.phase = Phase::Arranging(Box::new(Arranging { front_mode, answer, stage, port: None, arrived: None }));
     }
 
     fn arranging_failed(&mut self, code: Option<u16>, steps: &mut Vec<Step>) {

@@ -93,7 +93,7 @@ struct Arranged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Front {
     Awaited,
-    Arrived,
+    Arrived { must_resume: bool },
     Securing,
     Ready,
     Failed(TransferResult, &'static str),
@@ -159,7 +159,7 @@ impl Dialogue {
     fn awaits_client(&self) -> bool {
         self.arranged.is_some_and(|arranged| match arranged.front {
             Front::Ready => false,
-            Front::Arrived => self.protection.protection() == Protection::Private,
+            Front::Arrived { .. } => self.protection.protection() == Protection::Private,
             Front::Awaited | Front::Securing | Front::Failed(..) => true,
         })
     }

@@ -9,6 +9,8 @@ use crate::session::answers;
 
 /// What is kept of the text of a final reply: servers add a line or two of statistics.
 const FINAL_LINES: usize = 64;
+/// Why a data connection in clear is not taken on a shared port.
+const CLEAR: &str = "it is in clear (PROT C)";
 
 /// A transfer command and its data.
 #[derive(Debug)]
@@ -145,8 +147,8 @@ impl Dialogue {
             lines: Vec::new(),
             final_code: None,
         }));
-        if front == Front::Arrived {
-            self.front_news(FrontNews::Arrived, steps);
+        if let Front::Arrived { must_resume } = front {
+            self.front_news(FrontNews::Arrived { must_resume }, steps);
         }
     }
 
@@ -155,24 +157,31 @@ impl Dialogue {
         let (front, protection) = match (&mut self.phase, &mut self.arranged) {
             (Phase::Transfer(transfer), _) => (&mut transfer.front, transfer.protection),
             (Phase::Arranging(arranging), _) => {
-                arranging.arrived |= news == FrontNews::Arrived;
+                if matches!(news, FrontNews::Arrived { .. }) {
+                    arranging.arrived = Some(news);
+                }
                 return;
             }
             (_, Some(arranged)) => (&mut arranged.front, self.protection.protection()),
             (_, None) => return,
         };
         match news {
-            FrontNews::Arrived => match protection {
+            FrontNews::Arrived { must_resume } => match protection {
                 Protection::Private => {
                     *front = Front::Securing;
                     steps.push(Step::SecureFront);
                 }
-                Protection::Clear => *front = Front::Arrived,
+                Protection::Clear => *front = Front::Arrived { must_resume },
             },
             FrontNews::Secured(resumption) if resumption_required && resumption != Resumption::Resumed => {
                 *front = Front::Failed(TransferResult::ClientNotResumed, resumption.text());
             }
             FrontNews::Secured(_) => *front = Front::Ready,
+            FrontNews::NotResumed(resumption) => {
+                let result =
+                    if resumption_required { TransferResult::ClientNotResumed } else { TransferResult::PortShared };
+                *front = Front::Failed(result, resumption.text());
+            }
             FrontNews::Failed(outcome) => *front = Front::Failed(failure_of(outcome), outcome.text()),
             FrontNews::TlsFailed(result) => *front = Front::Failed(TransferResult::ClientTlsFailed, result.text()),
             FrontNews::Closed { whole } => self.front_closed(whole, steps),
@@ -256,8 +265,9 @@ impl Dialogue {
     pub(super) fn advance(&mut self, steps: &mut Vec<Step>) {
         let back = self.premises.back;
         let Phase::Transfer(transfer) = &mut self.phase else { return };
-        if transfer.front == Front::Arrived && transfer.protection == Protection::Clear {
-            transfer.front = Front::Ready;
+        if let (Front::Arrived { must_resume }, Protection::Clear) = (transfer.front, transfer.protection) {
+            // Whoever came has shown a TLS session, and nobody proves anything in clear.
+            transfer.front = if must_resume { Front::Failed(TransferResult::PortShared, CLEAR) } else { Front::Ready };
         }
         if !transfer.started || transfer.failure.is_some() {
             return;
@@ -326,7 +336,7 @@ impl Dialogue {
                 let Phase::Transfer(transfer) = &self.phase else { return };
                 let (result, detail) = match transfer.front {
                     Front::Securing => (TransferResult::ClientTlsFailed, HandshakeResult::Timeout.text()),
-                    Front::Awaited | Front::Arrived | Front::Ready | Front::Failed(..) => {
+                    Front::Awaited | Front::Arrived { .. } | Front::Ready | Front::Failed(..) => {
                         (TransferResult::ClientDataFailed, DataOutcome::Timeout.text())
                     }
                 };

@@ -60,9 +60,14 @@ pub enum Input {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontNews {
     /// It is connected.
-    Arrived,
+    Arrived {
+        /// Its address does not say whose it is: in clear it cannot be taken.
+        must_resume: bool,
+    },
     /// It is secured.
     Secured(Resumption),
+    /// On a port that sessions of the client's address share, nobody came that resumed this session.
+    NotResumed(Resumption),
     /// It could not be connected.
     Failed(DataOutcome),
     /// The handshake failed.
@@ -110,8 +115,9 @@ pub enum Step {
     Pass(ReplyLine),
     /// Send a command to the backend.
     Forward(Cleared),
-    /// Reserve a passive port; the answer comes as [`Input::Reserved`].
-    Reserve(DataMode),
+    /// Reserve a passive port for a connection that is protected so, as far as is known; the answer comes as
+    /// [`Input::Reserved`].
+    Reserve(DataMode, Protection),
     /// Keep a checked endpoint of the client's for an active data connection.
     Aim(Claim, DataMode),
     /// Bind a listener for the backend's data connection; the answer comes as [`Input::Listening`].

@@ -30,7 +30,7 @@ impl DataPair {
         }
         let stream = match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Ready(stream) => stream,
-            Front::Open(socket) => Stream::Plain(socket),
+            Front::Open(socket, _) => Stream::Plain(socket),
             Front::Securing(securing) => {
                 self.farewell(Box::pin(async move {
                     if let Ok(Ok(secured)) = timeout(HANDSHAKE, securing).await {
@@ -82,7 +82,7 @@ impl DataPair {
         let unused = !matches!(self.front, Front::Nothing);
         match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Nothing | Front::Aimed(_) | Front::Closing(_) => {}
-            Front::Open(socket) => self.farewell(Box::pin(send_away(Stream::Plain(socket)))),
+            Front::Open(socket, _) => self.farewell(Box::pin(send_away(Stream::Plain(socket)))),
             Front::Securing(securing) => self.farewell(Box::pin(async move {
                 if let Ok(Ok(secured)) = timeout(HANDSHAKE, securing).await {
                     send_away(secured.stream).await;
@@ -91,7 +91,7 @@ impl DataPair {
             Front::Ready(stream) => self.farewell(Box::pin(send_away(stream))),
             Front::Opening(opening) => {
                 self.latecomer = Some(Box::pin(async move {
-                    if let Ok(Ok(socket)) = timeout(LATECOMER, opening).await {
+                    if let Ok(Ok((socket, _))) = timeout(LATECOMER, opening).await {
                         send_away(Stream::Plain(socket)).await;
                     }
                 }));

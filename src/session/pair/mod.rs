@@ -5,6 +5,7 @@
 
 mod close;
 mod news;
+mod passive;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,18 +15,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Surroundings;
 use super::dialogue::{BackNews, Input};
 use crate::data::{
-    BackDoor, FrontDoor, OpenError, Pump, PumpReport, Reservation, SourcePort, open_back, open_front, pump_download,
+    BackDoor, FrontDoor, OpenError, Pump, PumpReport, SourcePort, Tenancy, open_back, open_front, pump_download,
     pump_upload,
 };
 use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
 use crate::ftp::{Reply, write_epsv, write_pasv};
 use crate::net::{Socket, bind_data};
-use crate::policy::{Claim, Refusal, TransferKind};
-use crate::tls::{BackTls, HandshakeFailure, SecuredData, SessionTls, Stream, TicketHint};
+use crate::policy::{Claim, Mark, Protection, Refusal, TransferKind};
+use crate::tls::{BackTls, HandshakeFailure, Seal, SecuredData, SessionTls, Stream, TicketHint};
+use passive::{Awaited, NotSecured, Unopened, Witness};
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -51,7 +55,12 @@ pub(super) struct Parties {
 pub(super) struct DataPair {
     pub(super) parties: Parties,
     news: VecDeque<Input>,
-    reserving: Option<Work<Result<(Reservation, Reply), Refusal>>>,
+    reserving: Option<Work<Result<(Awaited, Reply), Refusal>>>,
+    tenancy: Arc<Tenancy>,
+    /// How the session's data connections can be told from those of others of its address.
+    mark: Mark,
+    /// The transfer runs: a client that has waited for it connects, or begins its handshake, now.
+    running: watch::Sender<Option<Instant>>,
     front: Front,
     front_mode: DataMode,
     back: Back,
@@ -69,9 +78,10 @@ enum Front {
     Nothing,
     /// Active mode, not connected yet.
     Aimed(Claim),
-    Opening(Work<Result<Socket, OpenError>>),
-    Open(Socket),
-    Securing(Work<Result<SecuredData, HandshakeFailure>>),
+    Opening(Work<Result<(Socket, Option<Awaited>), Unopened>>),
+    /// With what goes on being awaited while this connection has not proved that it is the one.
+    Open(Socket, Option<Awaited>),
+    Securing(Work<Result<SecuredData, NotSecured>>),
     Ready(Stream),
     Closing(Work<(bool, Stream)>),
 }
@@ -89,7 +99,13 @@ enum Back {
 
 impl DataPair {
     pub(super) fn new(parties: Parties) -> Self {
+        let seal = parties.front_tls.as_ref().map(|tls| tls.seal());
+        // Tickets that nobody was given say nothing.
+        let mark = if seal.as_ref().is_some_and(Seal::is_in_use) { Mark::Unknown } else { Mark::Unoffered };
         Self {
+            tenancy: Arc::new(parties.surroundings.ports.join(parties.client, seal)),
+            mark,
+            running: watch::Sender::new(None),
             parties,
             news: VecDeque::new(),
             reserving: None,
@@ -128,15 +144,26 @@ impl DataPair {
         self.close_notify_missing = false;
     }
 
-    pub(super) fn reserve(&mut self, mode: DataMode) {
+    pub(super) fn reserve(&mut self, mode: DataMode, protection: Protection) {
         // A latecomer's port is wanted more by whoever comes now.
         self.latecomer = None;
         self.front_mode = mode;
         self.hint = TicketHint::default();
+        self.running = watch::Sender::new(None);
+        let mark = match protection {
+            Protection::Clear => Mark::Clear,
+            Protection::Private => self.mark,
+        };
+        let witness = Witness {
+            who: Arc::clone(&self.parties.who),
+            observer: Arc::clone(&self.parties.surroundings.observer),
+            running: self.running.subscribe(),
+        };
         let surroundings = Arc::clone(&self.parties.surroundings);
+        let tenancy = Arc::clone(&self.tenancy);
         let (client, dialled) = (self.parties.client, self.parties.dialled);
         self.reserving = Some(Box::pin(async move {
-            let reservation = surroundings.ports.reserve(client)?;
+            let reservation = tenancy.reserve(mark, surroundings.settings.timeouts.data_connect).await?;
             let reply = match mode {
                 DataMode::Epsv | DataMode::Eprt => Reply::new(229, write_epsv(reservation.port())),
                 DataMode::Pasv | DataMode::Port => {
@@ -144,8 +171,13 @@ impl DataPair {
                     Reply::new(227, write_pasv(address, reservation.port()))
                 }
             };
-            Ok((reservation, reply))
+            Ok((Awaited::new(reservation, witness), reply))
         }));
+    }
+
+    /// The transfer runs.
+    pub(super) fn begun(&self) {
+        self.running.send_replace(Some(Instant::now()));
     }
 
     pub(super) fn aim(&mut self, claim: Claim, mode: DataMode) {
@@ -227,16 +259,20 @@ impl DataPair {
         let Front::Aimed(claim) = self.front else { return };
         let timeouts = self.parties.surroundings.settings.timeouts;
         let source_port = self.parties.surroundings.active.unwrap_or(SourcePort::Any);
-        let door = FrontDoor::Active { claim, local: self.parties.own, source_port };
-        self.front = Front::Opening(Box::pin(open_front(door, timeouts.data_connect)));
+        let door = FrontDoor { claim, local: self.parties.own, source_port };
+        let opening = open_front(door, timeouts.data_connect);
+        self.front = Front::Opening(Box::pin(async move { Ok((opening.await?, None)) }));
     }
 
     pub(super) fn secure_front(&mut self) {
         let Some(tls) = self.parties.front_tls.clone() else { return };
         match std::mem::replace(&mut self.front, Front::Nothing) {
-            Front::Open(socket) => {
+            Front::Open(socket, awaited) => {
                 let hint = self.hint.clone();
-                self.front = Front::Securing(Box::pin(async move { tls.secure_data(socket, &hint).await }));
+                self.front = Front::Securing(match awaited {
+                    None => Box::pin(async move { Ok(tls.secure_data(socket, &hint).await?) }),
+                    Some(awaited) => Box::pin(awaited.proof(socket, tls, hint)),
+                });
             }
             other => self.front = other,
         }
@@ -246,7 +282,7 @@ impl DataPair {
         self.upload = kind == TransferKind::Upload;
         self.forget_transfer();
         let front = match std::mem::replace(&mut self.front, Front::Nothing) {
-            Front::Open(socket) => Stream::Plain(socket),
+            Front::Open(socket, None) => Stream::Plain(socket),
             Front::Ready(stream) => stream,
             other => {
                 self.front = other;

@@ -3,11 +3,12 @@
 use std::task::{Context, Poll};
 
 use super::close::linger;
+use super::passive::{Awaited, NotSecured, Unopened};
 use super::{Back, DataPair, Front};
-use crate::data::{FrontDoor, OpenError, PumpEnd, PumpReport, open_front};
+use crate::data::{OpenError, PumpEnd, PumpReport};
 use crate::event::{Channel, DataOutcome, Event, Handshake, Leg, Resumption};
 use crate::net::Socket;
-use crate::policy::DataResumption;
+use crate::policy::{DataResumption, Mark};
 use crate::session::dialogue::{BackNews, FrontNews, Input};
 use crate::tls::{HandshakeFailure, SecuredData, Stream};
 
@@ -26,10 +27,8 @@ impl DataPair {
             && let Poll::Ready(reserved) = reserving.as_mut().poll(cx)
         {
             self.reserving = None;
-            return Poll::Ready(Input::Reserved(reserved.map(|(reservation, reply)| {
-                let deadline = self.parties.surroundings.settings.timeouts.data_connect;
-                let opening = open_front(FrontDoor::Passive(reservation), deadline);
-                self.set_front(Front::Opening(Box::pin(opening)));
+            return Poll::Ready(Input::Reserved(reserved.map(|(awaited, reply)| {
+                self.set_front(Front::Opening(Box::pin(awaited.first())));
                 reply
             })));
         }
@@ -50,7 +49,7 @@ impl DataPair {
 
     fn poll_front(&mut self, cx: &mut Context<'_>) -> Option<FrontNews> {
         match &mut self.front {
-            Front::Nothing | Front::Aimed(_) | Front::Open(_) | Front::Ready(_) => None,
+            Front::Nothing | Front::Aimed(_) | Front::Open(..) | Front::Ready(_) => None,
             Front::Opening(opening) => {
                 let Poll::Ready(opened) = opening.as_mut().poll(cx) else { return None };
                 Some(self.front_opened(opened))
@@ -68,46 +67,68 @@ impl DataPair {
         }
     }
 
-    fn front_opened(&mut self, opened: Result<Socket, OpenError>) -> FrontNews {
+    fn front_opened(&mut self, opened: Result<(Socket, Option<Awaited>), Unopened>) -> FrontNews {
         match opened {
-            Ok(socket) => {
-                self.front = Front::Open(socket);
-                FrontNews::Arrived
+            Ok((socket, awaited)) => {
+                let must_resume = awaited.is_some();
+                self.front = Front::Open(socket, awaited);
+                FrontNews::Arrived { must_resume }
             }
-            Err(error) => {
+            Err(Unopened::Failed(error)) => {
                 self.front = Front::Nothing;
                 let outcome = outcome_of(&error);
                 self.report(Leg::Front, outcome, &error.to_string());
                 FrontNews::Failed(outcome)
             }
+            Err(Unopened::Anonymous(resumption)) => self.front_not_resumed(resumption),
         }
     }
 
-    fn front_secured(&mut self, secured: Result<SecuredData, HandshakeFailure>) -> FrontNews {
+    fn front_secured(&mut self, secured: Result<SecuredData, NotSecured>) -> FrontNews {
         match secured {
             Ok(SecuredData { stream, handshake, resumption }) => {
                 self.front = Front::Ready(stream);
-                let parties = &self.parties;
-                let policy = parties.surroundings.settings.protection.data_resumption;
-                parties.observe(&Event::Handshake { who: &parties.who, handshake, detail: "" });
-                parties.observe(&Event::Resumption {
-                    who: &parties.who,
-                    user: &parties.user,
-                    software: parties.software.as_deref(),
-                    resumption,
-                    audited: matches!(policy, DataResumption::Audit | DataResumption::Require),
-                });
+                self.parties.observe(&Event::Handshake { who: &self.parties.who, handshake, detail: "" });
+                let policy = self.front_resumption(resumption);
                 if policy == DataResumption::Require && resumption != Resumption::Resumed {
                     self.report(Leg::Front, DataOutcome::NotResumed, resumption.text());
                 }
                 FrontNews::Secured(resumption)
             }
-            Err(failure) => {
+            Err(NotSecured::Failed(failure)) => {
                 self.front = Front::Nothing;
                 self.handshake_failed(Leg::Front, &failure);
                 FrontNews::TlsFailed(failure.result)
             }
+            Err(NotSecured::NotResumed(resumption)) => self.front_not_resumed(resumption),
         }
+    }
+
+    /// Only a connection that resumed could have been known to be this session's.
+    fn front_not_resumed(&mut self, resumption: Resumption) -> FrontNews {
+        self.front = Front::Nothing;
+        self.front_resumption(resumption);
+        self.report(Leg::Front, DataOutcome::NotResumed, resumption.text());
+        FrontNews::NotResumed(resumption)
+    }
+
+    /// Tells of it, and remembers it for the next passive port.
+    fn front_resumption(&mut self, resumption: Resumption) -> DataResumption {
+        let parties = &self.parties;
+        let policy = parties.surroundings.settings.protection.data_resumption;
+        parties.observe(&Event::Resumption {
+            who: &parties.who,
+            user: &parties.user,
+            software: parties.software.as_deref(),
+            resumption,
+            audited: matches!(policy, DataResumption::Audit | DataResumption::Require),
+        });
+        self.mark = match (self.mark, resumption) {
+            (Mark::Unoffered, _) => Mark::Unoffered,
+            (_, Resumption::Resumed) => Mark::Resumes,
+            (_, _) => Mark::Unmarked,
+        };
+        policy
     }
 
     fn poll_back(&mut self, cx: &mut Context<'_>) -> Option<BackNews> {
@@ -185,7 +206,7 @@ impl DataPair {
                 let deadline = self.parties.surroundings.settings.timeouts.data_connect;
                 self.handshake_failed(Leg::Front, &HandshakeFailure::timeout(deadline));
             }
-            Front::Nothing | Front::Aimed(_) | Front::Open(_) | Front::Ready(_) | Front::Closing(_) => {}
+            Front::Nothing | Front::Aimed(_) | Front::Open(..) | Front::Ready(_) | Front::Closing(_) => {}
         }
     }
 

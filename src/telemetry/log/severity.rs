@@ -25,7 +25,7 @@ impl Severity {
             // Nobody but the operator can mend it.
             Refusal::AdvertiseUnavailable => Self::Error,
             // The range is too small for this address, or the client holds too many: the operator must judge.
-            Refusal::PassivePortsExhausted => Self::Warn,
+            Refusal::PassivePortsExhausted | Refusal::PortNeedsResumption | Refusal::PortNeedsProtection => Self::Warn,
             // An attempt to bounce, a limit that was reached, a client that must be set up differently.
             Refusal::ForeignAddress
             | Refusal::PrivilegedPort

@@ -107,7 +107,10 @@ fn a_clear_upload_is_doubted_for_a_moment() {
     stage.client("STOR a");
     stage.input(Input::Back(BackNews::Opened));
     stage.backend("150 ok\r\n");
-    assert_eq!(stage.input(Input::Front(FrontNews::Arrived)), [Step::Pump(TransferKind::Upload)]);
+    assert_eq!(
+        stage.input(Input::Front(FrontNews::Arrived { must_resume: false })),
+        [Step::Pump(TransferKind::Upload)]
+    );
     stage.input(Input::Pumped(WHOLE));
     assert_eq!(stage.dialogue.timer(), Some(Timer::ClearGrace));
     let steps = stage.input(Input::ClientGone(Reason::ClientClosed));

@@ -352,7 +352,7 @@ fn played(row: &Row) -> Outcome {
     let policy = ProtectionPolicy { truncated_uploads: row.truncated, ..POLICY };
     let premises = Premises { policy, back: row.back, ..premises() };
     let mut stage = Stage::with(premises, ProtectionState::implicit()).arranged();
-    stage.input(Input::Front(FrontNews::Arrived));
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
     stage.client(if row.upload { "STOR a" } else { "RETR a" });
     stage.input(Input::Back(BackNews::Opened));
     World { row, stage, steps: Vec::new(), answered: 0 }.play()

@@ -82,7 +82,7 @@ impl Stage {
         stage.client(line);
         stage.input(Input::Back(BackNews::Opened));
         stage.backend("150 Here it comes\r\n");
-        stage.input(Input::Front(FrontNews::Arrived));
+        stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
         let steps = stage.input(Input::Front(FrontNews::Secured(Resumption::Resumed)));
         assert!(matches!(steps[..], [Step::Pump(_)]), "{steps:?}");
         stage

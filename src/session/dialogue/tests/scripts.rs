@@ -35,7 +35,7 @@ fn an_active_backend_gets_the_command_before_it_connects() {
     assert_eq!(heard(&stage.backend("200 ok\r\n")), [229]);
     assert_eq!(sent(&stage.client("LIST")), ["LIST"]);
     stage.backend("150 ok\r\n");
-    stage.input(Input::Front(FrontNews::Arrived));
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
     stage.input(Input::Front(FrontNews::Secured(Resumption::Resumed)));
     assert_eq!(stage.input(Input::Back(BackNews::Opened)), [Step::Pump(TransferKind::Listing)]);
 }
@@ -116,7 +116,7 @@ fn servers_that_say_no_150_or_two_are_made_to_say_one() {
 #[test]
 fn the_handshake_begins_when_the_client_comes_and_not_when_the_backend_speaks() {
     let mut stage = Stage::new().arranged();
-    assert_eq!(stage.input(Input::Front(FrontNews::Arrived)), [Step::SecureFront]);
+    assert_eq!(stage.input(Input::Front(FrontNews::Arrived { must_resume: false })), [Step::SecureFront]);
     stage.input(Input::Front(FrontNews::Secured(Resumption::Resumed)));
     stage.client("RETR a");
     stage.input(Input::Back(BackNews::Opened));
@@ -136,7 +136,7 @@ fn tickets_go_by_who_reads() {
 #[test]
 fn a_failed_handshake_before_the_command_never_reaches_the_backend() {
     let mut stage = Stage::new().arranged();
-    stage.input(Input::Front(FrontNews::Arrived));
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
     stage.input(Input::Front(FrontNews::TlsFailed(HandshakeResult::NotTls)));
     let steps = stage.client("STOR a");
     assert_eq!((heard(&steps), sent(&steps)), (vec![522], vec![]));
@@ -158,7 +158,7 @@ fn after_epsv_all_only_epsv() {
     for line in ["PASV", "PORT 192,0,2,7,4,1", "EPRT |1|192.0.2.7|1025|"] {
         assert_eq!(heard(&stage.client(line)), [503], "{line}");
     }
-    assert_eq!(stage.client("EPSV"), [Step::Reserve(DataMode::Epsv)]);
+    assert_eq!(stage.client("EPSV"), [Step::Reserve(DataMode::Epsv, Protection::Private)]);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn an_offset_is_forgotten_with_the_transfer_it_was_for() {
         }),
         ("the client's handshake failed before", vec![522], || {
             let mut stage = restarted(Stage::new().arranged());
-            stage.input(Input::Front(FrontNews::Arrived));
+            stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
             stage.input(Input::Front(FrontNews::TlsFailed(HandshakeResult::Alert)));
             let steps = stage.client("RETR a");
             (stage, steps)
@@ -293,7 +293,7 @@ fn an_offset_that_was_used_or_refused_is_not_spoken_of_again() {
 fn a_data_connection_that_is_secured_is_not_too_late() {
     let mut stage = Stage::new().arranged();
     assert_eq!(stage.dialogue.timer(), Some(Timer::Reservation));
-    stage.input(Input::Front(FrontNews::Arrived));
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
     assert_eq!(stage.dialogue.timer(), Some(Timer::Reservation));
     stage.input(Input::Front(FrontNews::Secured(Resumption::Resumed)));
     assert_eq!(stage.dialogue.timer(), Some(Timer::Idle));
@@ -378,7 +378,7 @@ fn a_522_says_why_the_session_was_not_resumed() {
     let causes = Resumption::ALL.iter().filter(|&&resumption| resumption != Resumption::Resumed);
     for &cause in causes {
         let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
-        stage.input(Input::Front(FrontNews::Arrived));
+        stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
         stage.input(Input::Front(FrontNews::Secured(cause)));
         let steps = stage.client("RETR a");
         let Some(Step::Answer(reply)) = steps.last() else { panic!("{steps:?}") };
@@ -390,7 +390,7 @@ fn a_522_says_why_the_session_was_not_resumed() {
     for taking in [DataResumption::Audit, DataResumption::Prefer, DataResumption::Off] {
         let policy = ProtectionPolicy { data_resumption: taking, ..POLICY };
         let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
-        stage.input(Input::Front(FrontNews::Arrived));
+        stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
         stage.input(Input::Front(FrontNews::Secured(Resumption::Expired)));
         assert!(stage.client("RETR a").contains(&Step::OpenBack(DataMode::Pasv)), "{taking:?}");
     }
@@ -403,8 +403,39 @@ fn resumption_is_required_where_policy_says_so() {
     stage.client("STOR a");
     stage.input(Input::Back(BackNews::Opened));
     stage.backend("150 ok\r\n");
-    stage.input(Input::Front(FrontNews::Arrived));
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: false }));
     let steps = stage.input(Input::Front(FrontNews::Secured(Resumption::OtherSession)));
     assert_eq!(heard(&steps), [522]);
     assert!(steps.contains(&Step::CloseBack(Close::Cut)));
+}
+
+/// On a port that several share, who did not prove whose he is gets nothing, under every policy but with its own words.
+#[test]
+fn what_did_not_resume_on_a_shared_port_is_522() {
+    for (policy, label) in [(DataResumption::Prefer, "port_shared"), (DataResumption::Require, "client_not_resumed")] {
+        let policy = ProtectionPolicy { data_resumption: policy, ..POLICY };
+        let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+        stage.input(Input::Front(FrontNews::Arrived { must_resume: true }));
+        stage.input(Input::Front(FrontNews::NotResumed(Resumption::CipherDiffers)));
+        let steps = stage.client("RETR a");
+        assert_eq!(heard(&steps), [522]);
+        let told = steps
+            .iter()
+            .any(|step| matches!(step, Step::Answer(reply) if String::from_utf8_lossy(reply.text()).contains(label)));
+        assert!(told, "{steps:?}");
+    }
+}
+
+/// In clear nothing is ever proved.
+#[test]
+fn what_must_prove_whose_it_is_is_not_taken_in_clear() {
+    let policy = ProtectionPolicy { data: Requirement::Optional, ..POLICY };
+    let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+    assert_eq!(heard(&stage.client("PROT C")), [200]);
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: true }));
+    stage.client("RETR a");
+    stage.input(Input::Back(BackNews::Opened));
+    let steps = stage.backend("150 here\r\n");
+    assert_eq!(heard(&steps), [150, 522]);
+    assert!(!steps.iter().any(|step| matches!(step, Step::Pump(_))), "{steps:?}");
 }
