@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use process::{Output, Process, SOON, gateway};
@@ -167,6 +168,32 @@ fn sighup_reloads_and_a_bad_file_is_refused_whole() {
     }
     let mut client = BufReader::new(TcpStream::connect(&address).unwrap());
     assert_eq!(line(&mut client), "220 new words\r\n");
+}
+
+/// Under the limits that `ulimit` sets.
+fn limited(limits: &str, path: &Path) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limits}; exec \"$0\" run --config \"$1\""), env!("CARGO_BIN_EXE_ftps-gateway")]);
+    command.arg(path).stdin(Stdio::null());
+    Process::start(command, Output::Error)
+}
+
+#[test]
+fn file_descriptors_are_taken_as_far_as_they_go_and_too_few_are_told() {
+    let (_folder, path) = folder();
+    let short = "limits.sessions: so many can need";
+    let sessions = |number: u32| format!("{}limits: {{ sessions: {number} }}\n", configuration("info"));
+    std::fs::write(&path, sessions(100)).unwrap();
+    // 400 for the sessions, 66 for the rest: above the soft limit, below the hard one.
+    let gateway = limited("ulimit -Sn 100; ulimit -Hn 500", &path);
+    let (_, said) = listens(&gateway);
+    assert!(!said.iter().any(|line| line.contains(short)), "{said:?}");
+    std::fs::write(&path, sessions(200)).unwrap();
+    gateway.signal("HUP");
+    let said = gateway.lines_until(short);
+    assert!(said.last().unwrap().contains("866 file descriptors, and the system allows 500, good for 108 sessions"));
+    let gateway = limited("ulimit -n 500", &path);
+    assert!(listens(&gateway).1.iter().any(|line| line.contains(short) && line.contains("LimitNOFILE=")));
 }
 
 #[test]

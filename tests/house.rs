@@ -44,7 +44,8 @@ fn files(folder: &str, ending: &str) -> Vec<Source> {
 }
 
 fn sources() -> Vec<Source> {
-    let sources: Vec<_> = ["src", "tests", "benches", "fuzz"].into_iter().flat_map(|in_| files(in_, "rs")).collect();
+    let sources: Vec<_> =
+        ["src", "tests", "benches", "bench/load/src", "fuzz"].into_iter().flat_map(|in_| files(in_, "rs")).collect();
     assert!(sources.len() > 50);
     sources
 }
@@ -193,7 +194,7 @@ fn the_readmes_commands_are_there() {
     }
     assert!(read("Cargo.toml").lines().any(|line| line.starts_with("demo = [")));
     assert!(read("src/main.rs").contains("Demo(app::DemoOptions)"));
-    for script in ["tests/run", ".ci/run", "tests/peers/install"] {
+    for script in ["tests/run", ".ci/run", "tests/peers/install", "bench/run"] {
         assert!(project(script).metadata().unwrap().permissions().mode() & 0o111 != 0, "{script}");
     }
 }

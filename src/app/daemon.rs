@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::descriptors;
 use super::gateway::{Gateway, Prepared, StartError, bind_low_ports};
 use super::privilege::{PrivilegeError, Privileges, advice, check_user, give_up, keep_memory_private};
 use crate::config::{self, Settings};
@@ -68,6 +69,7 @@ pub fn run(path: &Path) -> ExitCode {
         }
     };
     let log = init(&settings.log);
+    descriptors::raise();
     for line in advice(&settings) {
         tracing::warn!("{line}");
     }
@@ -159,6 +161,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Pr
 }
 
 async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, ExitCode> {
+    warn_of_descriptors(&settings);
     let self_signed = settings.tls.certificates.is_empty();
     match Gateway::start(settings, metrics).await {
         Ok(gateway) => {
@@ -202,6 +205,7 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileg
     match config::load(path) {
         Ok(settings) => {
             let level = settings.log.level;
+            let wanted = settings.clone();
             for line in advice(&settings) {
                 tracing::warn!("{line}");
             }
@@ -215,6 +219,7 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileg
             match gateway.reload(settings) {
                 Ok(restart) => {
                     log.set(level);
+                    warn_of_descriptors(&wanted);
                     for key in restart {
                         tracing::warn!(key, "this key has changed and needs a restart; the old value stays");
                     }
@@ -236,6 +241,16 @@ fn refused(problems: &str, privileges: &Privileges) {
     for line in problems.lines() {
         let hint = privileges.hint(line);
         tracing::error!("the new configuration is refused, the old one stays: {line}{hint}");
+    }
+}
+
+/// Sessions that cannot be are better known at noon than at night.
+fn warn_of_descriptors(settings: &Settings) {
+    if let Some(descriptors::Shortage { needed, limit, sessions }) = descriptors::shortage(settings) {
+        tracing::warn!(
+            "limits.sessions: so many can need {needed} file descriptors, and the system allows {limit}, good for {sessions} \
+             sessions. Raise LimitNOFILE= in the unit (or ulimit -n), or lower limits.sessions"
+        );
     }
 }
 

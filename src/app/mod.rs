@@ -3,6 +3,7 @@
 mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
+mod descriptors;
 mod gateway;
 mod privilege;
 

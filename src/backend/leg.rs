@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::dial::BackendError;
 use super::pool::Backend;
 use crate::event::BackendFailure;
-use crate::ftp::{Code, Printable, ReplyCutter, ReplyFlaw, ReplyLine, Verb};
+use crate::ftp::{Code, Printable, ReplyCutter, ReplyFlaw, ReplyLine, Verb, ends_with_final_reply};
 use crate::net::Socket;
 use crate::policy::{Cleared, Protection};
 use crate::tls::{BackTls, Stream, WhyClosed, Wire, WireEvent};
@@ -114,7 +114,11 @@ impl BackLeg {
                 return Ok(BackEvent::Line(line));
             }
             let replies = &mut self.replies;
-            match self.wire.turn(read, &mut |bytes| replies.push(bytes)).await {
+            let mut take = |bytes: &[u8]| {
+                replies.push(bytes);
+                !ends_with_final_reply(bytes)
+            };
+            match self.wire.turn(read, &mut take).await {
                 Ok(WireEvent::Read) => {}
                 Ok(WireEvent::Drained) => return Ok(BackEvent::Drained),
                 Err(why) => return Err(closed(why)),

@@ -20,5 +20,5 @@ pub use endpoint::{
 };
 pub use line::{Cut, Flaw, LineCutter};
 pub use printable::Printable;
-pub use reply::{Code, CodeClass, Reply, ReplyCutter, ReplyFlaw, ReplyLine};
+pub use reply::{Code, CodeClass, Reply, ReplyCutter, ReplyFlaw, ReplyLine, ends_with_final_reply};
 pub use verb::Verb;

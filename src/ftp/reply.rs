@@ -101,6 +101,15 @@ impl fmt::Debug for Code {
     }
 }
 
+/// Whether bytes of a control connection end with the last line of a final reply, so that it is the other side's turn to
+/// speak. When only a part of a line is there, it may be wrong.
+pub fn ends_with_final_reply(bytes: &[u8]) -> bool {
+    let Some(text) = bytes.strip_suffix(b"\n") else { return false };
+    let line = text.rsplit(|byte| *byte == b'\n').next().unwrap_or(text);
+    let Some((digits, rest)) = line.split_first_chunk::<3>() else { return false };
+    Code::parse(digits).is_some_and(|code| !code.is_preliminary()) && rest.first() != Some(&b'-')
+}
+
 /// A reply of the gateway's own making.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -278,6 +287,27 @@ impl ReplyCutter {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn it_is_the_other_sides_turn_behind_a_final_reply_alone() {
+        for (bytes, ended) in [
+            (&b"200 done\r\n"[..], true),
+            (b"226 done\n", true),
+            (b"331\r\n", true),
+            (b"150 here\r\n226 done\r\n", true),
+            (b"211-Features\r\n UTF8\r\n211 End\r\n", true),
+            (b"150 here\r\n", false),
+            (b"226 done\r\n150 here\r\n", false),
+            (b"211-Features\r\n", false),
+            (b"211-Features\r\n UTF8\r\n", false),
+            (b"200 do", false),
+            (b"200 done\r\n22", false),
+            (b"\r\n", false),
+            (b"", false),
+        ] {
+            assert_eq!(ends_with_final_reply(bytes), ended, "{:?}", bytes.escape_ascii().to_string());
+        }
+    }
 
     fn read(bytes: &[u8]) -> Result<Vec<(u16, String, bool)>, ReplyFlaw> {
         let mut cutter = ReplyCutter::new(100);

@@ -1,4 +1,4 @@
-//! A TCP connection that chooses how far it reads ahead, and that acknowledges small pieces at once.
+//! A TCP connection that chooses how far it reads ahead, and when it acknowledges small pieces.
 //!
 //! Invariant: on a control connection no byte behind the current TLS record is taken from the kernel, so that after
 //! `close_notify` (CCC, REIN) the plain bytes that follow are still there to be read as plain bytes.
@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const HELD: usize = 16 * 1024;
 /// rustls alone would ask for less than one.
 const READ_AHEAD: usize = 256 * 1024;
 
-/// A read of less than this is acknowledged at once. More than this is traffic that the kernel acknowledges as it comes.
+/// Less than this is a small piece. More than this is traffic that the kernel acknowledges as it comes.
 const SMALL: usize = 16 * 1024;
 
 /// A TCP connection under a TLS session, or plain.
@@ -37,6 +37,8 @@ pub struct Socket {
     tcp: TcpStream,
     /// Counts reads and writes that moved something.
     progress: Progress,
+    /// Small pieces are acknowledged as they are read.
+    at_once: AtomicBool,
     reading: Reading,
     writing: Writing,
 }
@@ -99,7 +101,13 @@ struct Record {
 impl Socket {
     /// A plain connection.
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, progress: Progress::default(), reading: Reading::Straight, writing: Writing::Through }
+        Self {
+            tcp,
+            progress: Progress::default(),
+            at_once: AtomicBool::new(true),
+            reading: Reading::Straight,
+            writing: Writing::Through,
+        }
     }
 
     /// A plain control connection. Old clients send `IAC IP IAC` before ABOR as urgent data (RFC 959 §4.1.3), which the
@@ -148,6 +156,21 @@ impl Socket {
     pub fn plain_again(mut self) -> Self {
         self.reading = Reading::Telnet;
         self.urgent_in_line(true)
+    }
+
+    /// Whether small pieces are acknowledged as they are read, as handshakes and data need it. Where commands and replies
+    /// alternate the answer carries the acknowledgement, and whoever reads knows when there is none to wait for.
+    pub fn acknowledge_at_once(&self, at_once: bool) {
+        self.at_once.store(at_once, Ordering::Relaxed);
+    }
+
+    /// Sends the ACK for what was read last now. Linux holds it back for 40 ms in the hope of sending data along with it,
+    /// and a peer with Nagle's delay on holds its next small piece back until it comes: GnuTLS clients (lftp, FileZilla)
+    /// the second half of each handshake, Python's ftplib its `close_notify` after each upload, inetutils-ftpd its 226
+    /// after each 150. The kernel forgets the wish soon, so it is told each time. It is only about speed: where it cannot
+    /// be had, nothing is lost.
+    pub fn acknowledge(&self) {
+        acknowledge(&self.tcp);
     }
 
     /// Whether anything moves on it.
@@ -225,20 +248,13 @@ impl Record {
     }
 }
 
-/// Sends the ACK for a small piece now. Linux holds it back for 40 ms in the hope of sending data along with it, and a
-/// peer with Nagle's delay on holds its next small piece back until it comes: GnuTLS clients (lftp, FileZilla) the
-/// second half of each handshake, Python's ftplib its `close_notify` after each upload, inetutils-ftpd its 226 after each
-/// 150. The kernel forgets the wish soon, so it is told each time. It is only about speed: where it cannot be had, nothing
-/// is lost.
-fn acknowledge(tcp: &TcpStream, read: usize) {
+fn acknowledge(tcp: &TcpStream) {
     #[cfg(target_os = "linux")]
-    if (1..SMALL).contains(&read)
-        && let Err(error) = SockRef::from(tcp).set_tcp_quickack(true)
-    {
+    if let Err(error) = SockRef::from(tcp).set_tcp_quickack(true) {
         tracing::trace!(%error, "a connection could not be told to acknowledge at once");
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (tcp, read, SMALL);
+    let _ = tcp;
 }
 
 /// Reads without concluding from a short read that nothing more is there: where urgent data begins or ends, the kernel
@@ -256,7 +272,13 @@ fn poll_to_the_mark(tcp: &TcpStream, cx: &mut Context<'_>, block: &mut [u8]) -> 
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { tcp, progress, reading, writing } = self.get_mut();
+        let Self { tcp, progress, at_once, reading, writing } = self.get_mut();
+        let at_once = *at_once.get_mut();
+        let acknowledge_small = |tcp: &TcpStream, read: usize| {
+            if at_once && (1..SMALL).contains(&read) {
+                acknowledge(tcp);
+            }
+        };
         let mut tcp = Pin::new(tcp);
         let mut tell = || {
             progress.note();
@@ -270,13 +292,13 @@ impl AsyncRead for Socket {
                 let before = buf.filled().len();
                 ready!(tcp.as_mut().poll_read(cx, buf))?;
                 tell();
-                acknowledge(&tcp, buf.filled().len() - before);
+                acknowledge_small(&tcp, buf.filled().len() - before);
                 Poll::Ready(Ok(()))
             }
             Reading::Telnet => {
                 let read = ready!(poll_to_the_mark(&tcp, cx, buf.initialize_unfilled()))?;
                 tell();
-                acknowledge(&tcp, read);
+                acknowledge_small(&tcp, read);
                 buf.advance(read);
                 Poll::Ready(Ok(()))
             }
@@ -288,7 +310,7 @@ impl AsyncRead for Socket {
                 tell();
                 record.advance(&block[..read]);
                 if record.is_whole() {
-                    acknowledge(&tcp, read);
+                    acknowledge_small(&tcp, read);
                 }
                 buf.advance(read);
                 Poll::Ready(Ok(()))
@@ -299,7 +321,7 @@ impl AsyncRead for Socket {
                     ready!(tcp.as_mut().poll_read(cx, &mut whole))?;
                     tell();
                     (*start, *end) = (0, whole.filled().len());
-                    acknowledge(&tcp, *end);
+                    acknowledge_small(&tcp, *end);
                 }
                 let piece = (*end - *start).min(buf.remaining());
                 buf.put_slice(&block[*start..*start + piece]);

@@ -107,6 +107,7 @@ impl FrontLeg {
             let mut take = |bytes: &[u8]| {
                 beginning.note(bytes);
                 commands.push(bytes);
+                !bytes.ends_with(b"\n")
             };
             match self.wire.turn(more, &mut take).await? {
                 WireEvent::Read => {}
@@ -120,7 +121,11 @@ impl FrontLeg {
         loop {
             let commands = &mut self.commands;
             let more = commands.waiting() < CUT_AHEAD && self.wire.queued() < OUTBOX;
-            if let Err(why) = self.wire.turn(more, &mut |bytes| commands.push(bytes)).await {
+            let mut take = |bytes: &[u8]| {
+                commands.push(bytes);
+                !bytes.ends_with(b"\n")
+            };
+            if let Err(why) = self.wire.turn(more, &mut take).await {
                 return why;
             }
         }

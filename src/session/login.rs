@@ -70,12 +70,12 @@ impl Lobby {
                 Early::Secure(mechanism) => {
                     // RFC 4217 §4.2: what was said in clear does not count under TLS.
                     part(&mut attempt).await;
-                    self = self.secure(mechanism).await?;
+                    self = Box::pin(self.secure(mechanism)).await?;
                     continue;
                 }
                 Early::Reinitialise => {
                     part(&mut attempt).await;
-                    self = self.reinitialise().await?;
+                    self = Box::pin(self.reinitialise()).await?;
                     continue;
                 }
                 Early::Login(command) => command,
@@ -83,7 +83,7 @@ impl Lobby {
             let deadline = self.deadline;
             let mut course = self.context.course.clone();
             let step = tokio::select! {
-                step = self.step(command, &mut attempt) => step,
+                step = Box::pin(self.step(command, &mut attempt)) => step,
                 () = sleep_until(deadline) => Err(Stop::TooLate),
                 _ = course.wait_for(|course| *course != Course::Serve) => Err(Stop::Draining),
             };

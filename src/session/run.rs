@@ -1,4 +1,7 @@
 //! The chain of a session: greeted → logged in → served → ended.
+//!
+//! A session's memory is the memory of the stage it is in: each stage's future is boxed and goes when the stage ends, so
+//! that a session that idles behind its login does not carry what a login or a handshake once needed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -157,7 +160,7 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
     let who = Arc::clone(&context.who);
     let observer = Arc::clone(&context.surroundings.observer);
     observer.observe(&Event::Started { who: &who });
-    let Leave { front, tell, ended, user } = chain(tcp, context).await;
+    let Leave { front, tell, ended, user } = *Box::pin(chain(tcp, context)).await;
     if let Some(mut front) = front {
         if tell {
             let goodbye = answers::goodbye(ended.why);
@@ -171,22 +174,44 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
     ended
 }
 
-async fn chain(tcp: TcpStream, context: Context) -> Leave {
+async fn chain(tcp: TcpStream, context: Context) -> Box<Leave> {
     crate::net::tune(&tcp);
     let front = FrontLeg::new(Stream::Plain(Socket::control(tcp)), context.settings().command_length);
-    let mut lobby = match Lobby::open(front, context).await {
-        Ok(lobby) => lobby,
-        Err(leave) => return leave,
+    let mut lobby = match Box::pin(Lobby::open(front, context)).await {
+        Ok(lobby) => Box::new(lobby),
+        Err(leave) => return Box::new(leave),
     };
     let mut user = None;
     loop {
-        let logged_in: LoggedIn = match lobby.log_in(user.take()).await {
-            Ok(logged_in) => logged_in,
-            Err(leave) => return leave,
+        let logged_in: Box<LoggedIn> = match Box::pin(lobby.log_in(user.take())).await {
+            Ok(logged_in) => Box::new(logged_in),
+            Err(leave) => return Box::new(leave),
         };
-        (lobby, user) = match serve(logged_in).await {
-            Served::Left(leave) => return *leave,
-            Served::Anew(lobby, user) => (*lobby, user),
+        (lobby, user) = match Box::pin(serve(logged_in)).await {
+            Served::Left(leave) => return leave,
+            Served::Anew(lobby, user) => (lobby, user),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// docs/operations.md says what a session that idles takes. Its future is the part that a careless local in a rarely
+    /// used branch makes grow, for every session.
+    #[test]
+    fn an_idle_session_is_small() {
+        let run = |newcomer, (surroundings, course)| run(newcomer, surroundings, course);
+        let serve = |logged_in, ()| serve(logged_in);
+        let idle = of(run) + of(chain) + of(serve);
+        assert!(idle <= 6 * 1024, "run {}, chain {}, serve {} bytes", of(run), of(chain), of(serve));
+        // Who has not proven to be anybody costs no more.
+        let greet = of(|lobby: Lobby, user| lobby.log_in(user));
+        assert!(greet <= 4 * 1024, "log_in {greet} bytes");
     }
 }

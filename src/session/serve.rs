@@ -66,8 +66,8 @@ struct Stand {
 }
 
 /// Serves a client that has logged in.
-pub(super) async fn serve(logged_in: LoggedIn) -> Served {
-    let (mut lobby, mut stand) = Stand::new(logged_in);
+pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
+    let (mut lobby, mut stand) = Stand::new(*logged_in);
     let mut steps = VecDeque::new();
     for pending in std::mem::take(&mut lobby.waiting) {
         let mut next = Vec::new();
@@ -86,7 +86,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
         while let Some(step) = steps.pop_front() {
             match stand.perform(step, &mut lobby) {
                 Turn::On => {}
-                Turn::ClearControl => match lobby.unsecure().await {
+                Turn::ClearControl => match Box::pin(lobby.unsecure()).await {
                     Ok(plain) => lobby = plain,
                     Err(leave) => {
                         stand.back.part().await;
@@ -96,7 +96,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                 Turn::SecureControl(mechanism) => {
                     stand.back.part().await;
                     lobby.deadline = lobby.context.login_deadline();
-                    return match lobby.secure(mechanism).await {
+                    return match Box::pin(lobby.secure(mechanism)).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
                         Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
@@ -105,7 +105,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
                     stand.back.part().await;
                     lobby.waiting = stand.dialogue.into_waiting();
                     lobby.deadline = lobby.context.login_deadline();
-                    return match lobby.reinitialise().await {
+                    return match Box::pin(lobby.reinitialise()).await {
                         Ok(lobby) => Served::Anew(Box::new(lobby), None),
                         Err(leave) => Served::Left(Box::new(Leave { user: Some(stand.user), ..leave })),
                     };
@@ -132,7 +132,7 @@ pub(super) async fn serve(logged_in: LoggedIn) -> Served {
         let wants_replies = lobby.front.has_room();
         let course = *lobby.context.course.borrow();
         if course == Course::Stop {
-            return Served::Left(Box::new(stand.stopped(lobby).await));
+            return Served::Left(Box::new(Box::pin(stand.stopped(lobby)).await));
         }
         let input = if course == Course::Drain && !drain_told {
             drain_told = true;

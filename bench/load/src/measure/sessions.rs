@@ -1,0 +1,58 @@
+//! Complete sessions: TLS, login, a download of 1 KiB, QUIT; 32 at once.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+
+use super::{Amount, bounded, target};
+use crate::client::{Session, Target, source};
+use crate::figures::{Figures, quantile};
+use crate::proxy::{Proxy, Stage};
+use crate::system::cpu_seconds;
+use crate::tls::Version;
+
+const AT_ONCE: usize = 32;
+/// What a session downloads.
+pub(crate) const SMALL: u64 = 1024;
+
+/// Sessions for some seconds.
+pub(crate) async fn measure(stage: &Stage, proxy: &Proxy, amount: Amount, figures: &mut Figures) -> Result<()> {
+    let target = target(stage, proxy, Version::Tls13)?;
+    let cpu = cpu_seconds(proxy.pid())?;
+    let began = Instant::now();
+    let mut running = JoinSet::new();
+    for number in 0..AT_ONCE {
+        let target = target.clone();
+        running.spawn(async move {
+            let mut latencies = Vec::new();
+            while began.elapsed() < amount.sessions {
+                let one = Instant::now();
+                complete(&target, number).await?;
+                latencies.push(one.elapsed().as_secs_f64() * 1e3);
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut latencies = Vec::new();
+    bounded("sessions", async {
+        while let Some(some) = running.join_next().await {
+            latencies.extend(some??);
+        }
+        Ok(())
+    })
+    .await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let count = latencies.len() as f64;
+    figures.record("sessions, 1/s", proxy.kind, count / seconds);
+    figures.record("session p50, ms", proxy.kind, quantile(&latencies, 0.5));
+    figures.record("session p99, ms", proxy.kind, quantile(&latencies, 0.99));
+    figures.record("session, CPU ms", proxy.kind, (cpu_seconds(proxy.pid())? - cpu) * 1e3 / count);
+    Ok(())
+}
+
+async fn complete(target: &Target, number: usize) -> Result<()> {
+    let mut session = Session::open(target, source(number)).await?;
+    session.download(SMALL).await?;
+    session.quit().await
+}
