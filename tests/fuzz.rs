@@ -1,5 +1,7 @@
 //! What must hold for any bytes, over `fuzz/corpus` and random changes to it. libFuzzer looks longer and deeper at the
 //! same functions: `fuzz/run`.
+//!
+//! `FUZZ_SECONDS` asks for another time than ten seconds for each target.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -8,10 +10,16 @@
 mod targets;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+
+/// How long each target is tried when nothing else is asked for.
+const SECONDS: u64 = 10;
+/// Cases between two looks at the clock.
+const AT_ONCE: u32 = 200;
 
 /// What is kept for a target: seeds, and what once broke it.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -81,45 +89,56 @@ fn edited(corpus: &[Vec<u8>], seed: prop::sample::Index, edits: &[(prop::sample:
     bytes
 }
 
-fn holds(name: &str, target: fn(&[u8]), cases: u32) {
+/// Goes through what is kept, and then through changes to it until the time is over.
+fn holds(name: &str, target: fn(&[u8])) {
     let corpus = corpus(name);
     corpus.iter().for_each(|bytes| target(bytes));
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let tried = TestRunner::new(config).run(&(any::<prop::sample::Index>(), edits()), |(seed, edits)| {
-        target(&edited(&corpus, seed, &edits));
-        Ok(())
-    });
-    if let Err(error) = tried {
-        panic!("{name}: {error}");
+    let seconds = std::env::var("FUZZ_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let config = Config { cases: AT_ONCE, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config.clone());
+    let mut runs = 0;
+    while Instant::now() < end {
+        let tried = runner.run(&(any::<prop::sample::Index>(), edits()), |(seed, edits)| {
+            target(&edited(&corpus, seed, &edits));
+            Ok(())
+        });
+        if let Err(error) = tried {
+            panic!("{name}: {error}");
+        }
+        runs += AT_ONCE;
+        // Each runner has a seed of its own, from the system.
+        runner = TestRunner::new(config.clone());
     }
+    println!("{name}: {runs} runs");
 }
 
 #[test]
 fn lines_are_cut_the_same_however_they_come_and_within_bounds() {
-    holds("line", targets::line, 2000);
+    holds("line", targets::line);
 }
 
 #[test]
 fn commands_go_on_as_they_came_and_show_no_password() {
-    holds("command", targets::command, 2000);
+    holds("command", targets::command);
 }
 
 #[test]
 fn replies_are_read_within_bounds_and_read_the_same_when_relayed() {
-    holds("reply", targets::reply, 2000);
+    holds("reply", targets::reply);
 }
 
 #[test]
 fn endpoints_that_are_read_can_be_written() {
-    holds("endpoint", targets::endpoint, 2000);
+    holds("endpoint", targets::endpoint);
 }
 
 #[test]
 fn every_command_gets_exactly_one_final_reply() {
-    holds("dialogue", targets::dialogue, 2000);
+    holds("dialogue", targets::dialogue);
 }
 
 #[test]
 fn any_text_is_a_configuration_or_a_list_of_problems() {
-    holds("config", targets::config, 500);
+    holds("config", targets::config);
 }
