@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use code::{Source, backward_imports, confined, forged_stamps, map, open_stamps, too_long, without_heading};
-use documents::{dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, yaml_blocks};
+use documents::{
+    dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, unshown_attacks, yaml_blocks,
+};
 use ftps_gateway::config;
 
 fn project(path: &str) -> PathBuf {
@@ -171,6 +173,13 @@ fn every_key_that_takes_a_path_is_among_the_files_that_stay_open() {
     let key = |row: &&str| row.split('`').nth(1).unwrap_or_default().to_owned();
     let missing = rows.iter().map(key).filter(|key| !open.contains(&format!("`{key}`")));
     assert_none(missing.map(|key| format!("src/app/privilege/files.rs does not name {key}")).collect());
+}
+
+#[test]
+fn every_attack_has_its_test() {
+    let document = read("docs/security/attacks.md");
+    assert!(document.lines().filter(|line| line.starts_with("| ")).count() > 50);
+    assert_none(unshown_attacks(&document, &sources()));
 }
 
 #[test]
