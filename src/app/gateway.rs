@@ -13,7 +13,7 @@ use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
-use crate::net::{bind, bind_ahead};
+use crate::net::{Blocks, bind, bind_ahead};
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
@@ -169,7 +169,13 @@ impl Gateway {
 
         let identities = Arc::clone(&prepared.identities);
         let admission = Admission::new(settings.limits);
-        let shared = Shared { ports, admission: Arc::clone(&admission), pace: Arc::default(), observer };
+        let shared = Shared {
+            ports,
+            admission: Arc::clone(&admission),
+            pace: Arc::default(),
+            blocks: Blocks::default(),
+            observer,
+        };
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
         let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));
@@ -242,6 +248,7 @@ impl Gateway {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
+            blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
         };
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
@@ -332,11 +339,12 @@ struct Shared {
     ports: Arc<PassivePorts>,
     admission: Arc<Admission>,
     pace: Arc<Pace>,
+    blocks: Blocks,
     observer: Arc<dyn Observer>,
 }
 
 fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, observer } = shared;
+    let Shared { ports, admission, pace, blocks, observer } = shared;
     let hosts = HostNames {
         routed: settings.routes.hosts().cloned().collect(),
         certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
@@ -361,6 +369,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         active: settings.data.active,
         admission,
         pace,
+        blocks,
         observer,
     }
 }

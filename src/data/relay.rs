@@ -7,14 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::event::{Direction, Event, Observer};
-use crate::tls::{Stream, WhyClosed};
+use crate::net::{Blocks, Room};
+use crate::tls::{DataStream, WhyClosed};
 
-/// What is read and written at once. Large blocks make few system calls; 128 KiB is where more stops helping.
-const BLOCK: usize = 128 * 1024;
 /// What a backend may send on an upload's data connection before it is taken for broken. Under TLS nothing but
 /// tickets and alerts comes, and those are not counted here.
 const BACK_CHATTER: usize = 64 * 1024;
@@ -40,11 +38,13 @@ pub enum PumpEnd {
 /// Two streams and what goes between them.
 pub struct Pump {
     /// The client's data connection.
-    pub front: Stream,
+    pub front: DataStream,
     /// The backend's data connection.
-    pub back: Stream,
+    pub back: DataStream,
     /// No byte for so long is a stall.
     pub stall: Duration,
+    /// Memory for what is on its way.
+    pub blocks: Blocks,
     /// Who hears of moved bytes.
     pub observer: Arc<dyn Observer>,
 }
@@ -52,34 +52,37 @@ pub struct Pump {
 /// The streams again, and how it went.
 pub struct PumpReport {
     /// The client's data connection.
-    pub front: Stream,
+    pub front: DataStream,
     /// The backend's data connection.
-    pub back: Stream,
+    pub back: DataStream,
     /// How it ended.
     pub end: PumpEnd,
 }
 
 /// Moves bytes from the backend to the client until the backend ends or something breaks. `moved` hears each block.
 pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
-    let Pump { mut front, mut back, stall, observer } = pump;
+    let Pump { mut front, mut back, stall, blocks, observer } = pump;
     // Under TLS a missing close_notify tells the client of a cut; in clear only a reset does.
     front.socket().reset_on_close(!front.is_private());
     let (source, sink) = (back.socket().progress(), front.socket().progress());
     // FIN and then a reset for what it still sends is EPIPE to a backend, and the signal that comes with it is the end of
     // some (inetutils-ftpd loses the whole session); a reset alone is ECONNRESET.
     back.socket().reset_on_close(true);
-    let mut block = vec![0; BLOCK];
+    let mut speed = Speed::new();
     let end = loop {
-        let read = match source.unless_stalled(stall, back.read_block(&mut block)).await {
-            Some(Ok(read)) => read,
+        let room = Room { large: speed.is_fast(), sealed: front.is_private() };
+        let piece = match source.unless_stalled(stall, back.read(&blocks, room)).await {
+            Some(Ok(piece)) => piece,
             Some(Err(why)) => break source_end(why),
             None => break PumpEnd::SourceStalled,
         };
-        match sink.unless_stalled(stall, front.write_block(&block[..read])).await {
+        let read = piece.len();
+        match sink.unless_stalled(stall, front.write(piece)).await {
             Some(Ok(())) => {}
             Some(Err(_)) => break PumpEnd::SinkBroke,
             None => break PumpEnd::SinkStalled,
         }
+        speed.moved(read);
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
     };
@@ -89,24 +92,24 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
 /// Moves bytes from the client to the backend until the client ends or something breaks. The backend's side is read
 /// too: its TLS tickets come there (without them the next data connection could not resume), and its early close.
 pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
-    let Pump { mut front, mut back, stall, observer } = pump;
+    let Pump { mut front, mut back, stall, blocks, observer } = pump;
     // Until it is finished properly, however this ends, the backend must not take it for a whole file.
     back.socket().reset_on_close(true);
     let (source, sink) = (front.socket().progress(), back.socket().progress());
-    let mut block = vec![0; BLOCK];
-    let mut chatter = [0; 1024];
+    let mut speed = Speed::new();
     let mut heard = 0;
     let mut back_ended = false;
     let end = loop {
-        let read = tokio::select! {
-            read = source.unless_stalled(stall, front.read_block(&mut block)) => match read {
-                Some(Ok(read)) => read,
+        let room = Room { large: speed.is_fast(), sealed: back.is_private() };
+        let piece = tokio::select! {
+            piece = source.unless_stalled(stall, front.read(&blocks, room)) => match piece {
+                Some(Ok(piece)) => piece,
                 Some(Err(why)) => break source_end(why),
                 None => break PumpEnd::SourceStalled,
             },
-            heard_now = back.read_block(&mut chatter), if !back_ended => {
-                match heard_now {
-                    Ok(now) => heard += now,
+            chatter = back.read(&blocks, Room::default()), if !back_ended => {
+                match chatter {
+                    Ok(chatter) => heard += chatter.len(),
                     // It may have closed its own side only; if it takes no more either, writing says so.
                     Err(WhyClosed::Clean) => back_ended = true,
                     Err(WhyClosed::Unclean | WhyClosed::Broken(_)) => break PumpEnd::SinkBroke,
@@ -117,11 +120,13 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
                 continue;
             }
         };
-        match sink.unless_stalled(stall, back.write_block(&block[..read])).await {
+        let read = piece.len();
+        match sink.unless_stalled(stall, back.write(piece)).await {
             Some(Ok(())) => {}
             Some(Err(_)) => break PumpEnd::SinkBroke,
             None => break PumpEnd::SinkStalled,
         }
+        speed.moved(read);
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Upload, bytes: read as u64 });
     };
@@ -132,19 +137,14 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
 /// connection and could destroy what the peer has not read yet.
 ///
 /// Says whether the peer ended in time, and not with a reset.
-pub async fn drain(stream: &mut Stream, limit: Duration) -> Drained {
-    let mut sink = [0; 4096];
+pub async fn drain(stream: &mut DataStream, limit: Duration) -> Drained {
+    let blocks = Blocks::default();
     let ended = timeout(limit, async {
         loop {
-            match stream.read(&mut sink).await {
-                Ok(0) => return Drained::Ended,
+            match stream.read(&blocks, Room::default()).await {
                 Ok(_) => {}
-                Err(error) => {
-                    return match WhyClosed::from(error) {
-                        WhyClosed::Clean | WhyClosed::Unclean => Drained::Ended,
-                        WhyClosed::Broken(_) => Drained::Broken,
-                    };
-                }
+                Err(WhyClosed::Clean | WhyClosed::Unclean) => return Drained::Ended,
+                Err(WhyClosed::Broken(_)) => return Drained::Broken,
             }
         }
     })
@@ -163,6 +163,41 @@ pub enum Drained {
     Open,
 }
 
+/// Whether a transfer is fast: then it gets large blocks, which make few system calls. A slow one is content with small
+/// ones, of which a thousand are not much.
+struct Speed {
+    since: Instant,
+    moved: usize,
+    enough: usize,
+    fast: bool,
+}
+
+impl Speed {
+    /// Bytes after which a transfer that begins is taken for fast.
+    const BEGINNING: usize = 128 * 1024;
+    /// Bytes in a second that make a transfer fast. The system of a slow peer may take some at once.
+    const FAST: usize = 4 * 1024 * 1024;
+
+    fn new() -> Self {
+        Self { since: Instant::now(), moved: 0, enough: Self::BEGINNING, fast: false }
+    }
+
+    fn is_fast(&self) -> bool {
+        self.fast
+    }
+
+    fn moved(&mut self, bytes: usize) {
+        let now = Instant::now();
+        let seconds = now.duration_since(self.since).as_secs();
+        if seconds > 0 {
+            let fast = self.moved as u64 >= seconds.saturating_mul(Self::FAST as u64);
+            *self = Self { since: now, moved: 0, enough: Self::FAST, fast };
+        }
+        self.moved += bytes;
+        self.fast |= self.moved >= self.enough;
+    }
+}
+
 fn source_end(why: WhyClosed) -> PumpEnd {
     match why {
         WhyClosed::Clean => PumpEnd::SourceEnded { clean: true },
@@ -173,24 +208,25 @@ fn source_end(why: WhyClosed) -> PumpEnd {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::event::Unobserved;
     use crate::net::Socket;
 
-    async fn pair() -> (TcpStream, Stream) {
+    async fn pair() -> (TcpStream, DataStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (peer, Stream::Plain(Socket::new(listener.accept().await.unwrap().0)))
+        (peer, DataStream::Plain(Socket::new(listener.accept().await.unwrap().0)))
     }
 
     #[tokio::test]
     async fn a_relay_that_is_stopped_resets_the_backend_in_both_directions() {
         for upload in [false, true] {
             let ((mut client, front), (mut backend, back)) = (pair().await, pair().await);
-            let pump = Pump { front, back, stall: Duration::from_secs(10), observer: Arc::new(Unobserved) };
+            let stall = Duration::from_secs(10);
+            let pump = Pump { front, back, stall, blocks: Blocks::default(), observer: Arc::new(Unobserved) };
             let source = if upload { &mut client } else { &mut backend };
             source.write_all(b"a beginning").await.unwrap();
             let (moved, mut begun) = tokio::sync::mpsc::unbounded_channel();

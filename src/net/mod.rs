@@ -1,14 +1,17 @@
-//! Sockets with deadlines: binding, connecting, keepalive, closing, and the PROXY protocol ahead of everything else.
+//! Sockets with deadlines, and memory for what goes through them: binding, connecting, keepalive, closing, blocks, and the
+//! PROXY protocol ahead of everything else.
 //!
 //! Invariants: every connect has a deadline; every socket that comes out of this room has keepalive and no Nagle
 //! delay. Not in this room: TLS (`tls`), who may connect (`policy`).
 
+mod blocks;
 mod connect;
 mod listen;
 mod peek;
 mod proxy_protocol;
 mod socket;
 
+pub use blocks::{Block, Blocks, HEAD, Piece, Room};
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_ahead, bind_data, tune};
 pub use peek::{Start, peek_start};

@@ -20,14 +20,6 @@ use tokio::time::timeout;
 const RECORD_HEADER: usize = 5;
 /// The first byte of a TLS record (RFC 8446 §5.1). No FTP command begins with one of them.
 const RECORD_KINDS: std::ops::RangeInclusive<u8> = 20..=24;
-/// The content type that all encrypted records of TLS 1.3 show (RFC 8446 §5.2).
-const APPLICATION_DATA: u8 = 23;
-/// What is held back at most. A ticket has some 200 bytes.
-const HELD: usize = 16 * 1024;
-/// How much a data connection under TLS takes from the kernel at once: sixteen records in one system call, where
-/// rustls alone would ask for less than one.
-const READ_AHEAD: usize = 256 * 1024;
-
 /// Less than this is a small piece. More than this is traffic that the kernel acknowledges as it comes.
 const SMALL: usize = 16 * 1024;
 
@@ -40,7 +32,6 @@ pub struct Socket {
     /// Small pieces are acknowledged as they are read.
     at_once: AtomicBool,
     reading: Reading,
-    writing: Writing,
 }
 
 /// Tells whether anything moves on a connection, while a read or write of a large block is still under way.
@@ -77,18 +68,6 @@ enum Reading {
     Telnet,
     /// Never beyond the current TLS record.
     Record(Record),
-    /// Large blocks, handed on in pieces.
-    Ahead { block: Box<[u8]>, start: usize, end: usize },
-}
-
-#[derive(Debug)]
-enum Writing {
-    /// At once.
-    Through,
-    /// The server's part of a TLS 1.3 handshake goes out, and is looked at for where it ends.
-    Flight { record: Record, private: bool },
-    /// What is written waits for the end.
-    Held(Vec<u8>),
 }
 
 #[derive(Debug, Default)]
@@ -101,13 +80,7 @@ struct Record {
 impl Socket {
     /// A plain connection.
     pub fn new(tcp: TcpStream) -> Self {
-        Self {
-            tcp,
-            progress: Progress::default(),
-            at_once: AtomicBool::new(true),
-            reading: Reading::Straight,
-            writing: Writing::Through,
-        }
+        Self { tcp, progress: Progress::default(), at_once: AtomicBool::new(true), reading: Reading::Straight }
     }
 
     /// A plain control connection. Old clients send `IAC IP IAC` before ABOR as urgent data (RFC 959 §4.1.3), which the
@@ -130,25 +103,6 @@ impl Socket {
     pub fn record_by_record(mut self) -> Self {
         self.reading = Reading::Record(Record::default());
         self.urgent_in_line(false)
-    }
-
-    /// The same connection about to carry TLS on a data connection.
-    #[must_use]
-    pub fn in_blocks(mut self) -> Self {
-        self.reading = Reading::Ahead { block: vec![0; READ_AHEAD].into(), start: 0, end: 0 };
-        self
-    }
-
-    /// Holds back what the server says behind a TLS 1.3 handshake, tickets that is, until it ends its side. A client that
-    /// sends and never reads would answer tickets that it has not read with a reset when it closes, and the reset can
-    /// destroy the last of what it has sent. Behind the client's own end they harm nobody.
-    pub fn hold_back_tickets(&mut self) {
-        self.writing = Writing::Flight { record: Record::default(), private: false };
-    }
-
-    /// Forgets what was held back: the connection is cut.
-    pub fn forget_tickets(&mut self) {
-        self.writing = Writing::Through;
     }
 
     /// The same control connection, plain again after TLS has ended on it.
@@ -181,6 +135,14 @@ impl Socket {
     /// The connection itself.
     pub fn tcp(&self) -> &TcpStream {
         &self.tcp
+    }
+
+    /// Whether there is something to read, or the end. Takes nothing.
+    ///
+    /// # Errors
+    /// When the runtime stops.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp.poll_read_ready(cx)
     }
 
     /// Waits for the next byte and says whether it begins plain text instead of a TLS record. Takes nothing. Only on a
@@ -217,18 +179,6 @@ impl Record {
     /// Nothing of the next record has been read.
     fn is_whole(&self) -> bool {
         self.header_read == 0
-    }
-
-    /// Takes note of any number of bytes. Whether a record was among them whose content is encrypted as in TLS 1.3.
-    fn pass(&mut self, mut bytes: &[u8]) -> bool {
-        let mut private = false;
-        while !bytes.is_empty() {
-            private |= self.is_whole() && bytes[0] == APPLICATION_DATA;
-            let (now, rest) = bytes.split_at(self.allowance().min(bytes.len()));
-            self.advance(now);
-            bytes = rest;
-        }
-        private
     }
 
     /// Takes note of bytes read within the allowance.
@@ -272,7 +222,7 @@ fn poll_to_the_mark(tcp: &TcpStream, cx: &mut Context<'_>, block: &mut [u8]) -> 
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { tcp, progress, at_once, reading, writing } = self.get_mut();
+        let Self { tcp, progress, at_once, reading } = self.get_mut();
         let at_once = *at_once.get_mut();
         let acknowledge_small = |tcp: &TcpStream, read: usize| {
             if at_once && (1..SMALL).contains(&read) {
@@ -280,24 +230,17 @@ impl AsyncRead for Socket {
             }
         };
         let mut tcp = Pin::new(tcp);
-        let mut tell = || {
-            progress.note();
-            // The client answers the server's flight: what is written from now on is behind the handshake.
-            if matches!(writing, Writing::Flight { private: true, .. }) {
-                *writing = Writing::Held(Vec::new());
-            }
-        };
         match reading {
             Reading::Straight => {
                 let before = buf.filled().len();
                 ready!(tcp.as_mut().poll_read(cx, buf))?;
-                tell();
+                progress.note();
                 acknowledge_small(&tcp, buf.filled().len() - before);
                 Poll::Ready(Ok(()))
             }
             Reading::Telnet => {
                 let read = ready!(poll_to_the_mark(&tcp, cx, buf.initialize_unfilled()))?;
-                tell();
+                progress.note();
                 acknowledge_small(&tcp, read);
                 buf.advance(read);
                 Poll::Ready(Ok(()))
@@ -307,7 +250,7 @@ impl AsyncRead for Socket {
                 let allowance = record.allowance().min(buf.remaining());
                 let block = buf.initialize_unfilled_to(allowance);
                 let read = ready!(poll_to_the_mark(&tcp, cx, block))?;
-                tell();
+                progress.note();
                 record.advance(&block[..read]);
                 if record.is_whole() {
                     acknowledge_small(&tcp, read);
@@ -315,65 +258,23 @@ impl AsyncRead for Socket {
                 buf.advance(read);
                 Poll::Ready(Ok(()))
             }
-            Reading::Ahead { block, start, end } => {
-                if start == end {
-                    let mut whole = ReadBuf::new(block);
-                    ready!(tcp.as_mut().poll_read(cx, &mut whole))?;
-                    tell();
-                    (*start, *end) = (0, whole.filled().len());
-                    acknowledge_small(&tcp, *end);
-                }
-                let piece = (*end - *start).min(buf.remaining());
-                buf.put_slice(&block[*start..*start + piece]);
-                *start += piece;
-                Poll::Ready(Ok(()))
-            }
         }
-    }
-}
-
-impl Socket {
-    /// Writes what was held back. From then on everything goes out at once.
-    fn poll_write_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Writing::Held(held) = &mut self.writing {
-            if held.is_empty() {
-                self.writing = Writing::Through;
-                break;
-            }
-            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, held))?;
-            held.drain(..written);
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if let Writing::Held(held) = &mut this.writing {
-            if held.len() + buf.len() <= HELD {
-                held.extend_from_slice(buf);
-                return Poll::Ready(Ok(buf.len()));
-            }
-            ready!(this.poll_write_held(cx))?;
-        }
         let written = ready!(Pin::new(&mut this.tcp).poll_write(cx, buf))?;
         this.progress.note();
-        if let Writing::Flight { record, private } = &mut this.writing {
-            *private |= record.pass(&buf[..written]);
-        }
         Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !matches!(self.writing, Writing::Through) {
-            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
-            return self.as_mut().poll_write(cx, first);
-        }
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs))?;
         this.progress.note();
@@ -389,8 +290,6 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_write_held(cx))?;
-        Pin::new(&mut this.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
     }
 }

@@ -19,7 +19,7 @@ use super::settings::Settings;
 use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
-use crate::net::{Endpoints, Socket};
+use crate::net::{Blocks, Endpoints, Socket};
 use crate::policy::{Admission, ClientCertificate, Pace, Permit};
 use crate::tls::{FrontTls, Stream};
 
@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub admission: Arc<Admission>,
     /// How long logins take.
     pub pace: Arc<Pace>,
+    /// Memory for transfers.
+    pub blocks: Blocks,
     /// Who hears of everything.
     pub observer: Arc<dyn Observer>,
 }

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::server::{Acceptor, WebPkiClientVerifier};
-use tokio_rustls::rustls::{self, ProtocolVersion, ServerConfig};
-use tokio_rustls::{LazyConfigAcceptor, server};
+use tokio_rustls::rustls::server::{Acceptor, ClientHello, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, CommonState, ProtocolVersion, ServerConfig};
 
 use super::clients::{ClientAuthorities, ClientIdentity};
+use super::data::DataStream;
 use super::failure::HandshakeFailure;
 use super::identity::Identities;
+use super::records;
 use super::seal::Seal;
 use super::settings::MinimumVersion;
 use super::stream::Stream;
@@ -75,7 +77,7 @@ pub struct Secured {
 #[derive(Debug)]
 pub struct SecuredData {
     /// The stream.
-    pub stream: Stream,
+    pub stream: DataStream,
     /// What the handshake came to.
     pub handshake: Handshake,
     /// Whether it resumed its control connection's session, and if not why.
@@ -212,16 +214,16 @@ impl SessionTls {
     /// When the handshake fails or is not finished within `deadline`.
     pub async fn secure_control(&mut self, socket: Socket, deadline: Duration) -> Result<Secured, HandshakeFailure> {
         let connection = self.tickets.control();
-        let (stream, sni) = timeout(
-            deadline,
-            self.shake(socket.record_by_record(), &connection, || Tickets {
-                number: CONTROL_TICKETS,
-                held_back: false,
-            }),
-        )
-        .await
-        .map_err(|_| HandshakeFailure::timeout(deadline))??;
-        let handshake = describe(&stream, Channel::Control);
+        let shaking = async {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), socket.record_by_record()).await?;
+            let (sni, tls13) = look_at(&start.client_hello());
+            if !tls13 {
+                connection.expect_tls12();
+            }
+            Ok::<_, HandshakeFailure>((start.into_stream(self.config(&connection, CONTROL_TICKETS)).await?, sni))
+        };
+        let (stream, sni) = timeout(deadline, shaking).await.map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let handshake = describe(stream.get_ref().1, Leg::Front, Channel::Control);
         self.control_name.clone_from(&sni);
         self.client = stream.get_ref().1.peer_certificates().and_then(ClientIdentity::of);
         Ok(Secured { stream: Stream::Server(Box::new(stream)), sni, handshake })
@@ -238,9 +240,16 @@ impl SessionTls {
     /// When the handshake fails.
     pub async fn secure_data(&self, socket: Socket, hint: &TicketHint) -> Result<SecuredData, HandshakeFailure> {
         let connection = self.tickets.data();
-        let (stream, sni) = self.shake(socket.in_blocks(), &connection, || hint.tickets()).await?;
-        self.same_client(stream.get_ref().1.peer_certificates())?;
-        let handshake = describe(&stream, Channel::Data);
+        let hello = records::hello(socket).await?;
+        let (sni, tls13) = look_at(&hello.client_hello());
+        if !tls13 {
+            connection.expect_tls12();
+        }
+        let tickets = hint.tickets();
+        let hold_back = tickets.held_back && self.tickets.enabled();
+        let stream = hello.answer(self.config(&connection, tickets.number), hold_back).await?;
+        self.same_client(stream.common().peer_certificates())?;
+        let handshake = describe(stream.common(), Leg::Front, Channel::Data);
         let resumption = match (handshake.kind, connection.offer()) {
             (HandshakeKind::Resumed, _) => {
                 connection.trust();
@@ -254,42 +263,29 @@ impl SessionTls {
             }
             (HandshakeKind::Full | HandshakeKind::None, Offer::Own) => Resumption::CipherDiffers,
         };
-        Ok(SecuredData { stream: Stream::Server(Box::new(stream)), handshake, resumption })
+        Ok(SecuredData { stream: DataStream::Private(Box::new(stream)), handshake, resumption })
     }
 
-    /// The handshake. How many tickets there will be is asked when the ClientHello is there.
-    async fn shake(
-        &self,
-        socket: Socket,
-        connection: &Arc<ConnectionTickets>,
-        tickets: impl FnOnce() -> Tickets,
-    ) -> Result<(server::TlsStream<Socket>, Option<String>), HandshakeFailure> {
-        let mut start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-        let hello = start.client_hello();
-        let sni = hello.server_name().map(str::to_ascii_lowercase);
-        if !hello.cipher_suites().iter().any(|suite| TLS13_SUITES.contains(&u16::from(*suite))) {
-            connection.expect_tls12();
-        }
+    /// What a connection of this session is answered with.
+    fn config(&self, connection: &Arc<ConnectionTickets>, tickets: usize) -> Arc<ServerConfig> {
         let mut config = ServerConfig::clone(&self.base);
         config.ticketer = Arc::clone(connection) as Arc<dyn rustls::server::ProducesTickets>;
         config.session_storage = Arc::clone(connection) as Arc<dyn rustls::server::StoresServerSessions>;
-        config.send_tls13_tickets = 0;
-        if self.tickets.enabled() {
-            let tickets = tickets();
-            config.send_tls13_tickets = tickets.number;
-            if tickets.held_back {
-                start.io.hold_back_tickets();
-            }
-        }
-        let stream = start.into_stream(Arc::new(config)).await?;
-        Ok((stream, sni))
+        config.send_tls13_tickets = if self.tickets.enabled() { tickets } else { 0 };
+        Arc::new(config)
     }
 }
 
-fn describe(stream: &server::TlsStream<Socket>, channel: Channel) -> Handshake {
-    let (_, connection) = stream.get_ref();
+/// The name that a client asks for, and whether it offers TLS 1.3.
+fn look_at(hello: &ClientHello<'_>) -> (Option<String>, bool) {
+    let tls13 = hello.cipher_suites().iter().any(|suite| TLS13_SUITES.contains(&u16::from(*suite)));
+    (hello.server_name().map(str::to_ascii_lowercase), tls13)
+}
+
+/// What a handshake came to.
+pub(super) fn describe(connection: &CommonState, leg: Leg, channel: Channel) -> Handshake {
     Handshake {
-        leg: Leg::Front,
+        leg,
         channel,
         version: version(connection.protocol_version()),
         kind: kind(connection.handshake_kind()),
@@ -297,7 +293,7 @@ fn describe(stream: &server::TlsStream<Socket>, channel: Channel) -> Handshake {
     }
 }
 
-pub(super) fn version(version: Option<ProtocolVersion>) -> TlsVersion {
+fn version(version: Option<ProtocolVersion>) -> TlsVersion {
     match version {
         Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
         Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,

@@ -16,9 +16,11 @@ use tokio_rustls::rustls::{
     version,
 };
 
-use super::accept::{kind, version as version_of};
+use super::accept::{describe, kind};
+use super::data::DataStream;
 use super::failure::HandshakeFailure;
 use super::identity::fingerprint;
+use super::records;
 use super::renewable::{self, Renewal};
 use super::resumption::TicketShelf;
 use super::settings::Verification;
@@ -149,7 +151,12 @@ impl BackTls {
         socket: Socket,
         deadline: Duration,
     ) -> Result<(Stream, Handshake), HandshakeFailure> {
-        self.secure(socket.record_by_record(), Channel::Control, deadline).await
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let stream = timeout(deadline, connector.connect(self.name.clone(), socket.record_by_record()))
+            .await
+            .map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let handshake = describe(stream.get_ref().1, Leg::Back, Channel::Control);
+        Ok((Stream::Client(Box::new(stream)), handshake))
     }
 
     /// Secures a data connection, resuming the control connection's session.
@@ -160,34 +167,16 @@ impl BackTls {
         &self,
         socket: Socket,
         deadline: Duration,
-    ) -> Result<(Stream, Handshake), HandshakeFailure> {
+    ) -> Result<(DataStream, Handshake), HandshakeFailure> {
         if !self.shelf.is_stocked()
             && let Some(renewal) = self.renewal.get()
         {
             renewal.renew();
         }
-        self.secure(socket.in_blocks(), Channel::Data, deadline).await
-    }
-
-    async fn secure(
-        &self,
-        socket: Socket,
-        channel: Channel,
-        deadline: Duration,
-    ) -> Result<(Stream, Handshake), HandshakeFailure> {
-        let connector = TlsConnector::from(Arc::clone(&self.config));
-        let stream = timeout(deadline, connector.connect(self.name.clone(), socket))
-            .await
-            .map_err(|_| HandshakeFailure::timeout(deadline))??;
-        let (_, connection) = stream.get_ref();
-        let handshake = Handshake {
-            leg: Leg::Back,
-            channel,
-            version: version_of(connection.protocol_version()),
-            kind: kind(connection.handshake_kind()),
-            result: HandshakeResult::Ok,
-        };
-        Ok((Stream::Client(Box::new(stream)), handshake))
+        let shaking = records::connect(Arc::clone(&self.config), self.name.clone(), socket);
+        let stream = timeout(deadline, shaking).await.map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let handshake = describe(stream.common(), Leg::Back, Channel::Data);
+        Ok((DataStream::Private(Box::new(stream)), handshake))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connection, plain or under TLS: the one stream type of control and data connections on both legs.
+//! A control connection, plain or under TLS, on either leg.
 //!
 //! Invariants: reading tells a proper end (`close_notify`, or FIN on a plain connection) from a truncation and from a
 //! break; [`Stream::finish`] is the only way to a proper end.
@@ -18,16 +18,16 @@ use crate::net::Socket;
 /// How long a client may take to be the first with `close_notify` when TLS ends and the session goes on.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
-/// A connection, plain or under TLS.
+/// A control connection.
 #[derive(Debug)]
 pub enum Stream {
     /// No TLS.
     Plain(Socket),
     /// The gateway is the TLS server: the front leg.
     Server(Box<server::TlsStream<Socket>>),
-    /// The gateway is the TLS client: the back leg.
+    /// The gateway is the TLS client, over TLS 1.2: the back leg.
     Client(Box<client::TlsStream<Socket>>),
-    /// The gateway is the TLS client on the control connection, over TLS 1.3.
+    /// The gateway is the TLS client, over TLS 1.3.
     Renewable(Box<Renewable>),
 }
 
@@ -68,27 +68,6 @@ impl Stream {
         }
     }
 
-    /// Reads at least one byte into `block`.
-    ///
-    /// # Errors
-    /// Why there are no more.
-    pub async fn read_block(&mut self, block: &mut [u8]) -> Result<usize, WhyClosed> {
-        match self.read(block).await {
-            Ok(0) => Err(WhyClosed::Clean),
-            Ok(read) => Ok(read),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Writes a whole block and hands it to the system.
-    ///
-    /// # Errors
-    /// What the system or TLS says.
-    pub async fn write_block(&mut self, block: &[u8]) -> io::Result<()> {
-        self.write_all(block).await?;
-        self.flush().await
-    }
-
     /// Ends this side properly: `close_notify` where TLS is up, then FIN. Reading goes on.
     ///
     /// # Errors
@@ -119,27 +98,6 @@ impl Stream {
             peer_ends_tls(&mut stream).await?;
         }
         Ok(Self::Plain(stream.into_inner().0.plain_again()))
-    }
-
-    /// Closes so that the peer sees a break: a reset.
-    pub fn reset(self) {
-        self.socket().reset_on_close(true);
-    }
-
-    /// Ends this side without `close_notify`: FIN under TLS, which a TLS peer sees as a truncation; a reset on a plain
-    /// connection, where FIN would look like a proper end.
-    pub async fn truncate(self) {
-        match self {
-            Self::Plain(_) => self.reset(),
-            Self::Server(_) | Self::Client(_) | Self::Renewable(_) => {
-                let mut socket = self.into_socket();
-                socket.forget_tickets();
-                // A peer that is gone needs no FIN.
-                if let Err(error) = socket.shutdown().await {
-                    tracing::trace!(%error, "a truncated connection was gone already");
-                }
-            }
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Back, DataPair, Front, Work};
 use crate::data::{Drained, drain};
 use crate::event::{DataOutcome, Leg};
 use crate::session::dialogue::Close;
-use crate::tls::Stream;
+use crate::tls::DataStream;
 
 /// After FIN to the client its side is read for so long, so that a reset can be told from an end before the final reply
 /// goes out. Most clients close at once.
@@ -30,7 +30,7 @@ impl DataPair {
         }
         let stream = match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Ready(stream) => stream,
-            Front::Open(socket, _) => Stream::Plain(socket),
+            Front::Open(socket, _) => DataStream::Plain(socket),
             Front::Securing(securing) => {
                 self.farewell(Box::pin(async move {
                     if let Ok(Ok(secured)) = timeout(HANDSHAKE, securing).await {
@@ -53,7 +53,7 @@ impl DataPair {
     pub(in crate::session) fn close_back(&mut self, close: Close) {
         let stream = match std::mem::replace(&mut self.back, Back::Nothing) {
             Back::Ready(stream) => stream,
-            Back::Open(socket) => Stream::Plain(socket),
+            Back::Open(socket) => DataStream::Plain(socket),
             Back::Nothing
             | Back::Aimed(_)
             | Back::Listening(_)
@@ -82,7 +82,7 @@ impl DataPair {
         let unused = !matches!(self.front, Front::Nothing);
         match std::mem::replace(&mut self.front, Front::Nothing) {
             Front::Nothing | Front::Aimed(_) | Front::Closing(_) => {}
-            Front::Open(socket, _) => self.farewell(Box::pin(send_away(Stream::Plain(socket)))),
+            Front::Open(socket, _) => self.farewell(Box::pin(send_away(DataStream::Plain(socket)))),
             Front::Securing(securing) => self.farewell(Box::pin(async move {
                 if let Ok(Ok(secured)) = timeout(HANDSHAKE, securing).await {
                     send_away(secured.stream).await;
@@ -92,7 +92,7 @@ impl DataPair {
             Front::Opening(opening) => {
                 self.latecomer = Some(Box::pin(async move {
                     if let Ok(Ok((socket, _))) = timeout(LATECOMER, opening).await {
-                        send_away(Stream::Plain(socket)).await;
+                        send_away(DataStream::Plain(socket)).await;
                     }
                 }));
             }
@@ -112,18 +112,18 @@ impl DataPair {
 }
 
 /// Ends a stream properly and reads what the peer still sends, briefly. `true`: the peer did not break it.
-pub(super) async fn finish(mut stream: Stream, limit: Duration, brief: Duration) -> (bool, Stream) {
+pub(super) async fn finish(mut stream: DataStream, limit: Duration, brief: Duration) -> (bool, DataStream) {
     let ended = matches!(timeout(limit, stream.finish()).await, Ok(Ok(())));
     let whole = ended && (brief.is_zero() || drain(&mut stream, brief).await != Drained::Broken);
     (whole, stream)
 }
 
 /// Reads until the peer has ended too: TLS tickets of a backend, and so that closing does not reset.
-pub(super) async fn linger(mut stream: Stream) {
+pub(super) async fn linger(mut stream: DataStream) {
     drain(&mut stream, FAREWELL).await;
 }
 
-async fn send_away(stream: Stream) {
+async fn send_away(stream: DataStream) {
     let (_, stream) = finish(stream, FAREWELL, Duration::ZERO).await;
     linger(stream).await;
 }

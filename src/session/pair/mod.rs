@@ -28,7 +28,7 @@ use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
 use crate::ftp::{Reply, write_epsv, write_pasv};
 use crate::net::{Socket, bind_data};
 use crate::policy::{Claim, Mark, Protection, Refusal, TransferKind};
-use crate::tls::{BackTls, HandshakeFailure, Seal, SecuredData, SessionTls, Stream, TicketHint};
+use crate::tls::{BackTls, DataStream, HandshakeFailure, Seal, SecuredData, SessionTls, TicketHint};
 use passive::{Awaited, NotSecured, Unopened, Witness};
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -82,8 +82,8 @@ enum Front {
     /// With what goes on being awaited while this connection has not proved that it is the one.
     Open(Socket, Option<Awaited>),
     Securing(Work<Result<SecuredData, NotSecured>>),
-    Ready(Stream),
-    Closing(Work<(bool, Stream)>),
+    Ready(DataStream),
+    Closing(Work<(bool, DataStream)>),
 }
 
 enum Back {
@@ -92,9 +92,9 @@ enum Back {
     Listening(TcpListener),
     Opening(Work<Result<Socket, OpenError>>),
     Open(Socket),
-    Securing(Work<Result<(Stream, Handshake), HandshakeFailure>>),
-    Ready(Stream),
-    Closing(Work<(bool, Stream)>),
+    Securing(Work<Result<(DataStream, Handshake), HandshakeFailure>>),
+    Ready(DataStream),
+    Closing(Work<(bool, DataStream)>),
 }
 
 impl DataPair {
@@ -282,7 +282,7 @@ impl DataPair {
         self.upload = kind == TransferKind::Upload;
         self.forget_transfer();
         let front = match std::mem::replace(&mut self.front, Front::Nothing) {
-            Front::Open(socket, None) => Stream::Plain(socket),
+            Front::Open(socket, None) => DataStream::Plain(socket),
             Front::Ready(stream) => stream,
             other => {
                 self.front = other;
@@ -290,7 +290,7 @@ impl DataPair {
             }
         };
         let back = match std::mem::replace(&mut self.back, Back::Nothing) {
-            Back::Open(socket) => Stream::Plain(socket),
+            Back::Open(socket) => DataStream::Plain(socket),
             Back::Ready(stream) => stream,
             other => {
                 self.back = other;
@@ -299,7 +299,9 @@ impl DataPair {
         };
         self.report(Leg::Front, DataOutcome::Opened, "");
         let stall = self.parties.surroundings.settings.timeouts.data_stall;
-        let pump = Pump { front, back, stall, observer: Arc::clone(&self.parties.surroundings.observer) };
+        let surroundings = &self.parties.surroundings;
+        let blocks = surroundings.blocks.clone();
+        let pump = Pump { front, back, stall, blocks, observer: Arc::clone(&surroundings.observer) };
         let moved = Arc::clone(&self.moved);
         let count = move |bytes| {
             moved.fetch_add(bytes, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use crate::event::{Channel, DataOutcome, Event, Handshake, Leg, Resumption};
 use crate::net::Socket;
 use crate::policy::{DataResumption, Mark};
 use crate::session::dialogue::{BackNews, FrontNews, Input};
-use crate::tls::{HandshakeFailure, SecuredData, Stream};
+use crate::tls::{DataStream, HandshakeFailure, SecuredData};
 
 impl DataPair {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
@@ -169,7 +169,7 @@ impl DataPair {
         }
     }
 
-    fn back_secured(&mut self, secured: Result<(Stream, Handshake), HandshakeFailure>) -> BackNews {
+    fn back_secured(&mut self, secured: Result<(DataStream, Handshake), HandshakeFailure>) -> BackNews {
         match secured {
             Ok((stream, handshake)) => {
                 self.back = Back::Ready(stream);

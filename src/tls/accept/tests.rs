@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -75,7 +75,8 @@ impl Scene {
             tokio::join!(session.secure_control(near, DEADLINE), connector.connect(name("gateway.test"), far));
         let (mut secured, mut connected) = (secured.unwrap(), connected.unwrap());
         // The tickets stand before the text.
-        secured.stream.write_block(b"220 ready").await.unwrap();
+        secured.stream.write_all(b"220 ready").await.unwrap();
+        secured.stream.flush().await.unwrap();
         connected.read_exact(&mut [0; 9]).await.unwrap();
         Self { session, client, clocks, leaf, _control: (connected, secured) }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::rustls::client::UnbufferedClientConnection;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use tokio_rustls::rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind};
 
 use super::records::{Opener, Sealer};
@@ -14,6 +14,7 @@ use super::{LONGEST_RECORD, RECORD_HEADER, Renewable};
 use crate::event::HandshakeResult;
 use crate::net::Socket;
 use crate::tls::failure::HandshakeFailure;
+use crate::tls::records::encode;
 
 /// What a server may send during a handshake: certificates, mostly.
 const LONGEST_FLIGHT: usize = 256 * 1024;
@@ -59,24 +60,6 @@ pub(in crate::tls) async fn secure(
     let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
     let renewable = Renewable::new(socket, kernel, Opener::new(secrets.rx)?, Sealer::new(secrets.tx)?);
     Ok((renewable, kind))
-}
-
-fn encode(
-    outgoing: &mut Vec<u8>,
-    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-) -> Result<(), HandshakeFailure> {
-    let start = outgoing.len();
-    match encode(&mut []) {
-        Ok(_) => Ok(()),
-        Err(EncodeError::InsufficientSize(size)) => {
-            outgoing.resize(start + size.required_size, 0);
-            let written = encode(&mut outgoing[start..]).map_err(io::Error::other)?;
-            outgoing.truncate(start + written);
-            Ok(())
-        }
-        // Nothing is left to encode.
-        Err(EncodeError::AlreadyEncoded) => Ok(()),
-    }
 }
 
 /// Sends the alert that says why the handshake failed, if there is one and the peer is still there.
