@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ftp::{CodeClass, Verb};
-use crate::policy::{Protection, Refusal, TransferKind};
+use crate::policy::{Ban, Protection, Refusal, TransferKind};
 
 pub use labels::{
     BackendFailure, By, Channel, DataMode, DataOutcome, Direction, HandshakeKind, HandshakeResult, Leg, LoginResult,
@@ -227,6 +227,20 @@ pub enum Event<'a> {
         backend: Option<&'a str>,
         /// How it went.
         result: LoginResult,
+    },
+    /// Too many wrong passwords: a ban began.
+    Banned {
+        /// Whose login it was.
+        who: &'a Who,
+        /// What is banned.
+        ban: &'a Ban,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// The operator has ended a ban.
+    BanLifted {
+        /// Which.
+        ban: &'a Ban,
     },
     /// A command came from the client.
     Command {

@@ -85,6 +85,16 @@ fn the_examples_of_the_documentation_load() {
 }
 
 #[test]
+fn long_lists_of_networks_load() {
+    let networks: Vec<String> = (0..100_000u32).map(|at| format!("{}/31", std::net::Ipv4Addr::from(at * 4))).collect();
+    let text = format!("{LISTENERS}{BACKENDS}access:\n  deny:\n  - {}\n", networks.join("\n  - "));
+    let access = good(&text).access;
+    assert!(access.check("0.0.0.1".parse().unwrap()).is_err());
+    assert!(access.check("0.0.0.2".parse().unwrap()).is_ok());
+    assert!(access.check("0.6.26.125".parse().unwrap()).is_err());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_a_problem() {
     let missing = config::load(Path::new("/nonexistent/gateway.yaml")).unwrap_err();
     assert!(missing.to_string().starts_with("/nonexistent/gateway.yaml: cannot be read: "), "{missing}");

@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::kept;
 use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
@@ -17,7 +19,7 @@ use crate::net::{Blocks, bind, bind_ahead};
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
-use crate::telemetry::{Metrics, Pages, Readiness, Telemetry, serve};
+use crate::telemetry::{Bans, Metrics, Pages, Readiness, Telemetry, serve};
 use crate::tls::{ClientAuthorities, FrontTls, Identities, Identity, IdentityError};
 
 /// A running gateway. Dropping it stops it without a good-bye.
@@ -30,12 +32,19 @@ pub struct Gateway {
     pages: Arc<Pages>,
     admin: Option<Admin>,
     probes: Mutex<JoinSet<()>>,
+    keeper: Option<Keeper>,
     identities: Arc<Identities>,
 }
 
 struct Admin {
     address: SocketAddr,
     stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Keeps bans in `state_dir`.
+struct Keeper {
+    folder: PathBuf,
     task: JoinHandle<()>,
 }
 
@@ -168,7 +177,11 @@ impl Gateway {
         tell_metrics(&metrics, &settings, &prepared.identities);
 
         let identities = Arc::clone(&prepared.identities);
-        let admission = Admission::new(settings.limits);
+        let admission = Admission::new(settings.access.clone(), settings.limits);
+        let keeper = settings.tls.state_dir.clone().map(|folder| Keeper::start(folder, &admission));
+        let counted = Arc::clone(&admission);
+        metrics.watch_bans(move || counted.throttle().count(Instant::now()));
+        pages.set_bans(Bans { admission: Arc::clone(&admission), observer: Arc::clone(&observer) });
         let shared = Shared {
             ports,
             admission: Arc::clone(&admission),
@@ -189,6 +202,7 @@ impl Gateway {
             pages,
             admin,
             probes: Mutex::new(JoinSet::new()),
+            keeper,
             identities,
         };
         gateway.probe_backends();
@@ -242,7 +256,7 @@ impl Gateway {
         }
         let restart = needs_restart(&current, &settings);
         tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
-        self.admission.set_limits(settings.limits);
+        self.admission.set_rules(settings.access.clone(), settings.limits);
         let old = self.surroundings.load();
         let shared = Shared {
             ports: Arc::clone(&old.ports),
@@ -282,6 +296,9 @@ impl Gateway {
     pub async fn stop(self) {
         self.pages.set_readiness(Readiness::Draining);
         self.server.stop().await;
+        if let Some(keeper) = self.keeper {
+            keeper.stop(Arc::clone(&self.admission)).await;
+        }
         if let Some(mut admin) = self.admin {
             admin.stop.cancel();
             if tokio::time::timeout(Duration::from_secs(2), &mut admin.task).await.is_err() {
@@ -325,6 +342,31 @@ impl Admin {
         let pages = Arc::clone(pages);
         let task = tokio::spawn(async move { serve(listener, pages, stopped.cancelled_owned()).await });
         Ok(Self { address, stop, task })
+    }
+}
+
+impl Keeper {
+    /// Restores what is kept, and keeps what is new.
+    fn start(folder: PathBuf, admission: &Arc<Admission>) -> Self {
+        kept::restore(&folder, admission);
+        let task = tokio::spawn(kept::keep(folder.clone(), Arc::clone(admission)));
+        Self { folder, task }
+    }
+
+    /// Keeps what is there at the end.
+    async fn stop(self, admission: Arc<Admission>) {
+        self.task.abort();
+        let folder = self.folder.clone();
+        let saved = tokio::task::spawn_blocking(move || kept::save(&folder, &admission)).await;
+        if let Err(error) = saved.map_err(std::io::Error::other).and_then(|saved| saved) {
+            tracing::error!(%error, "bans cannot be kept in state_dir: this stop lifts them");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -5,6 +5,7 @@ mod daemon;
 mod demo;
 mod descriptors;
 mod gateway;
+mod kept;
 mod privilege;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};

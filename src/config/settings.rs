@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Limits, ProtectionPolicy, Routes};
+use crate::policy::{Access, Limits, ProtectionPolicy, Routes};
 use crate::session::Timeouts;
 use crate::telemetry::{AdminSettings, LogSettings};
 use crate::{backend, data, server, tls};
@@ -22,6 +22,8 @@ pub struct Settings {
     pub backends: Vec<backend::Settings>,
     /// Routes; each names a backend that exists. Never empty: without `routes` one leads to the only backend.
     pub routes: Routes,
+    /// Which addresses may connect.
+    pub access: Access,
     /// How many sessions.
     pub limits: Limits,
     /// The longest command line in bytes.

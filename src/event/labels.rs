@@ -164,6 +164,7 @@ labelled! {
         Accepted "accepted" "logged in",
         Rejected "rejected" "the backend said no",
         NoRoute "no_route" "no route matches the user",
+        Banned "banned" "a ban stood against it (limits.failed_logins)",
         CertificateMismatch "certificate_mismatch" "the client's certificate names another user (tls.client_certificates.user_from)",
         UserLimit "user_limit" "too many sessions of this user (limits.sessions_per_user)",
         BackendFailed "backend_failed" "the backend could not be asked",

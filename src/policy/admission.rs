@@ -1,11 +1,15 @@
-//! How many at once: places for sessions in all, per client address and per user.
+//! Who may start a session, and how many at once: the lists of addresses, and places in all, per client address and per
+//! user.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use super::access::Access;
 use super::refusal::Refusal;
+use super::throttle::{FailedLogins, Throttle};
 
 /// How many sessions may run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +20,20 @@ pub struct Limits {
     pub sessions_per_address: usize,
     /// Of one user, counted from login on.
     pub sessions_per_user: usize,
+    /// Wrong passwords; `None`: not counted.
+    pub failed_logins: Option<FailedLogins>,
 }
 
-/// Counts the places taken. Shared by all listeners.
+/// Knows who may come and counts the places taken. Shared by all listeners.
 #[derive(Debug)]
 pub struct Admission {
     counts: Mutex<Counts>,
+    throttle: Throttle,
 }
 
 #[derive(Debug)]
 struct Counts {
+    access: Access,
     limits: Limits,
     closed: bool,
     sessions: usize,
@@ -49,20 +57,23 @@ pub struct Seat {
 
 impl Admission {
     /// All places free.
-    pub fn new(limits: Limits) -> Arc<Self> {
-        let counts = Counts { limits, closed: false, sessions: 0, addresses: HashMap::new(), users: HashMap::new() };
-        Arc::new(Self { counts: Mutex::new(counts) })
+    pub fn new(access: Access, limits: Limits) -> Arc<Self> {
+        let (addresses, users) = (HashMap::new(), HashMap::new());
+        let counts = Counts { access, limits, closed: false, sessions: 0, addresses, users };
+        Arc::new(Self { counts: Mutex::new(counts), throttle: Throttle::new(limits.failed_logins) })
     }
 
-    /// Takes a place for a connection from this address.
+    /// Takes a place for a connection from this address. Nothing has been spent on it before.
     ///
     /// # Errors
-    /// When the gateway drains, or there is no place in all or for this address.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
+    /// When the gateway drains, the address may not come or is banned, or there is no place in all or for this address.
+    pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Permit, Refusal> {
         let mut counts = self.counts();
         if counts.closed {
             return Err(Refusal::Draining);
         }
+        counts.access.check(address)?;
+        self.throttle.check_address(address, now)?;
         if counts.sessions >= counts.limits.sessions {
             return Err(Refusal::TooManySessions);
         }
@@ -87,14 +98,25 @@ impl Admission {
         Ok(Seat { admission: Arc::clone(self), user: user.to_vec() })
     }
 
-    /// New limits, from now on. Places already taken stay taken.
-    pub fn set_limits(&self, limits: Limits) {
-        self.counts().limits = limits;
+    /// New rules for whoever comes from now on. Places already taken stay taken.
+    pub fn set_rules(&self, access: Access, limits: Limits) {
+        self.throttle.set_rule(limits.failed_logins);
+        let mut counts = self.counts();
+        counts.limits = limits;
+        let old = std::mem::replace(&mut counts.access, access);
+        drop(counts);
+        // Long lists take a moment to go, and connections wait for the lock.
+        drop(old);
     }
 
     /// Admits nobody from now on.
     pub fn close(&self) {
         self.counts().closed = true;
+    }
+
+    /// Who has tried too many wrong passwords.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// Sessions that hold a place now.
@@ -151,19 +173,22 @@ mod tests {
     const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
 
     fn admission(sessions: usize, per_address: usize, per_user: usize) -> Arc<Admission> {
-        Admission::new(Limits { sessions, sessions_per_address: per_address, sessions_per_user: per_user })
+        Admission::new(
+            Access::default(),
+            Limits { sessions, sessions_per_address: per_address, sessions_per_user: per_user, failed_logins: None },
+        )
     }
 
     #[test]
     fn places_are_counted_and_given_back() {
         let admission = admission(3, 2, 1);
-        let first = admission.admit(HERE).unwrap();
-        let _second = admission.admit(HERE).unwrap();
-        assert_eq!(admission.admit(HERE).unwrap_err(), Refusal::TooManySessionsFromAddress);
-        let _third = admission.admit(THERE).unwrap();
-        assert_eq!(admission.admit(THERE).unwrap_err(), Refusal::TooManySessions);
+        let first = admission.admit(HERE, Instant::now()).unwrap();
+        let _second = admission.admit(HERE, Instant::now()).unwrap();
+        assert_eq!(admission.admit(HERE, Instant::now()).unwrap_err(), Refusal::TooManySessionsFromAddress);
+        let _third = admission.admit(THERE, Instant::now()).unwrap();
+        assert_eq!(admission.admit(THERE, Instant::now()).unwrap_err(), Refusal::TooManySessions);
         drop(first);
-        assert!(admission.admit(HERE).is_ok());
+        assert!(admission.admit(HERE, Instant::now()).is_ok());
         assert_eq!(admission.sessions(), 2);
     }
 
@@ -178,9 +203,21 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_come_takes_no_place() {
+        let admission = admission(9, 9, 9);
+        let kept = admission.admit(HERE, Instant::now()).unwrap();
+        let limits = Limits { sessions: 1, sessions_per_address: 9, sessions_per_user: 9, failed_logins: None };
+        admission.set_rules(Access::new(&[], &[HERE.into()]), limits);
+        assert_eq!(admission.admit(HERE, Instant::now()).unwrap_err(), Refusal::AddressDenied);
+        assert_eq!(admission.sessions(), 1);
+        drop(kept);
+        assert!(admission.admit(THERE, Instant::now()).is_ok());
+    }
+
+    #[test]
     fn a_draining_gateway_admits_nobody() {
         let admission = admission(9, 9, 9);
         admission.close();
-        assert_eq!(admission.admit(HERE).unwrap_err(), Refusal::Draining);
+        assert_eq!(admission.admit(HERE, Instant::now()).unwrap_err(), Refusal::Draining);
     }
 }

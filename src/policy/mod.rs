@@ -6,6 +6,7 @@
 //!
 //! Not in this room: what a failure is called ([`crate::event`]), how a refusal is sent (`session`).
 
+mod access;
 mod admission;
 mod certificate;
 mod commands;
@@ -16,7 +17,9 @@ mod protection;
 mod refusal;
 mod route;
 mod shared_port;
+mod throttle;
 
+pub use access::Access;
 pub use admission::{Admission, Limits, Permit, Seat};
 pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
 pub use commands::{Cleared, Disposition, TransferKind, clear, disposition};
@@ -30,3 +33,4 @@ pub use protection::{
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
+pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};

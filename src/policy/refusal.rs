@@ -33,6 +33,10 @@ macro_rules! refusals {
 }
 
 refusals! {
+    AddressDenied "address_denied" 421 "Connections from your address are not taken",
+    AddressNotAllowed "address_not_allowed" 421 "Connections are taken from known addresses only",
+    AddressBanned "address_banned" 421 "Too many failed logins from your address, try again later",
+    LoginBanned "login_banned" 421 "Too many failed logins of this user, try again later",
     TooManySessions "too_many_sessions" 421 "Too many sessions, try again later",
     TooManySessionsFromAddress "too_many_sessions_from_address" 421 "Too many sessions from your address",
     TooManySessionsOfUser "too_many_sessions_of_user" 421 "Too many sessions of this user",

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
@@ -247,7 +247,7 @@ fn admit(
     course: &watch::Receiver<Course>,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
     let surroundings = shared.surroundings.load_full();
-    let permit = match shared.admission.admit(arrival.client.ip()) {
+    let permit = match shared.admission.admit(arrival.client.ip(), Instant::now()) {
         Ok(permit) => permit,
         Err(refusal) => {
             turn_away(settings, &arrival, refusal, shared);

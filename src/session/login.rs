@@ -34,7 +34,7 @@ enum Step {
 }
 
 /// Why a login cannot go on.
-enum Stop {
+pub(super) enum Stop {
     Backend(BackendError),
     Refused(Refusal),
     /// The client is gone; nobody waits for the backend's answer any more.
@@ -141,6 +141,7 @@ impl Lobby {
             return Ok(Step::On);
         }
         let user = command.argument().to_vec();
+        self.check_ban(&user)?;
         let backend = self.route(&user);
         let mut kept = attempt.take().and_then(|attempt| attempt.back);
         if self.tells_apart()
@@ -185,7 +186,7 @@ impl Lobby {
             self.answer(&password_required());
             return Ok(Step::On);
         }
-        self.judge(reply, attempt)
+        self.judge(reply, attempt).await
     }
 
     /// PASS and ACCT.
@@ -195,6 +196,7 @@ impl Lobby {
             self.refuse(verb, Refusal::UserFirst);
             return Ok(Step::On);
         };
+        self.check_ban(&current.user)?;
         let lost = current.standing == Standing::Lost;
         let Some(back) = current.back.as_mut().filter(|_| !lost) else {
             current.standing = Standing::Over;
@@ -203,7 +205,7 @@ impl Lobby {
             self.imitate(LoginAnswer::Password).await?;
             let result = if lost { LoginResult::Rejected } else { without };
             self.report_login(&user, backend.as_deref(), result);
-            return self.reject(None);
+            return self.reject(&user, None).await;
         };
         let Ok(cleared) = clear(command) else {
             self.refuse(verb, Refusal::NotImplemented);
@@ -215,11 +217,11 @@ impl Lobby {
         if reply.code.is_negative() {
             self.context.surroundings.pace.note(LoginAnswer::Password, began.elapsed());
         }
-        self.judge(reply, attempt)
+        self.judge(reply, attempt).await
     }
 
     /// What the backend's reply to USER, PASS or ACCT means.
-    fn judge(&mut self, reply: WholeReply, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
+    async fn judge(&mut self, reply: WholeReply, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
         let told_apart = self.tells_apart();
         let code = reply.code.number();
         if code == 421 {
@@ -237,17 +239,20 @@ impl Lobby {
             }
             return Ok(Step::On);
         }
+        let mut user = Vec::new();
         if let Some(attempt) = attempt {
             attempt.standing = Standing::Over;
+            user.clone_from(&attempt.user);
             let backend = attempt.back.as_ref().map(|back| back.backend_name());
             self.report_login(&attempt.user, backend.as_deref(), LoginResult::Rejected);
         }
         let words = (!told_apart).then_some(&reply);
-        self.reject(words)
+        self.reject(&user, words).await
     }
 
-    fn reject(&mut self, words: Option<&WholeReply>) -> Result<Step, Stop> {
+    async fn reject(&mut self, user: &[u8], words: Option<&WholeReply>) -> Result<Step, Stop> {
         self.rejected += 1;
+        self.punish(user).await?;
         if self.rejected >= ATTEMPTS {
             return Err(Stop::Refused(Refusal::TooManyLoginAttempts));
         }
@@ -266,6 +271,10 @@ impl Lobby {
     ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
         let Some(Attempt { user, back: Some(mut back), .. }) = attempt.take() else { return Ok(None) };
         let name = back.backend_name();
+        if let Err(stop) = self.forgive(&user).await {
+            back.part().await;
+            return Err(stop);
+        }
         let seat = match self.context.surroundings.admission.seat(&user) {
             Ok(seat) => seat,
             Err(refusal) => {
@@ -286,7 +295,10 @@ impl Lobby {
     }
 
     /// Waits for the backend, for as long as there is somebody to wait for it.
-    async fn unless_gone<T>(&mut self, asked: impl Future<Output = Result<T, BackendError>>) -> Result<T, Stop> {
+    pub(super) async fn unless_gone<T>(
+        &mut self,
+        asked: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, Stop> {
         tokio::select! {
             answer = asked => answer.map_err(Stop::Backend),
             why = self.front.gone() => Err(Stop::ClientGone(why)),
@@ -294,7 +306,7 @@ impl Lobby {
     }
 
     /// Takes as long as a backend would, where there is none to ask.
-    async fn imitate(&mut self, answer: LoginAnswer) -> Result<(), Stop> {
+    pub(super) async fn imitate(&mut self, answer: LoginAnswer) -> Result<(), Stop> {
         let pause = self.context.surroundings.pace.imitate(answer);
         self.unless_gone(async {
             sleep(pause).await;
@@ -333,7 +345,7 @@ impl Lobby {
         self.context.observe(&Event::Reply { who: &self.context.who, class: reply.code.class() });
     }
 
-    fn report_login(&self, user: &[u8], backend: Option<&str>, result: LoginResult) {
+    pub(super) fn report_login(&self, user: &[u8], backend: Option<&str>, result: LoginResult) {
         self.context.observe(&Event::Login { who: &self.context.who, user, backend, result });
     }
 

@@ -6,6 +6,7 @@
 
 mod answers;
 mod attempt;
+mod defence;
 pub mod dialogue;
 mod front;
 mod greet;

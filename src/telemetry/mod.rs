@@ -14,7 +14,7 @@ mod metrics;
 mod observe;
 mod settings;
 
-pub use admin::{Pages, Readiness, serve};
+pub use admin::{Bans, Pages, Readiness, serve};
 pub use log::{LogHandle, init};
 pub use metrics::Metrics;
 pub use observe::Telemetry;

@@ -51,6 +51,14 @@ impl Observer for Telemetry {
                 metrics.login(result);
                 lines::login(who, user, backend, result);
             }
+            Event::Banned { who, ban, lasts } => {
+                metrics.banned(ban.subject.kind());
+                lines::banned(who, ban, lasts);
+            }
+            Event::BanLifted { ban } => {
+                metrics.ban_lifted(ban.subject.kind());
+                lines::ban_lifted(ban);
+            }
             Event::Command { who, verb } => {
                 metrics.command(verb);
                 lines::command(who, verb);

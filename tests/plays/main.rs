@@ -8,8 +8,10 @@
 
 mod abort;
 mod abuse;
+mod access;
 mod active;
 mod auth;
+mod bans;
 mod backend_tls;
 mod bounce;
 mod ccc;

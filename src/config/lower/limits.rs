@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::read::{Reader, Section};
-use super::scalars::{count, duration, size};
-use crate::policy::Limits;
+use super::scalars::{count, duration, size, text};
+use crate::policy::{FailedLogins, Limits};
 use crate::session::Timeouts;
 
 /// Each session has at least two sockets; more than this no machine gives.
@@ -23,16 +23,37 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 /// A drain may be none at all.
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
+/// One wrong password is a slip of the finger; more than this is no limit.
+const ATTEMPTS: RangeInclusive<usize> = 2..=100;
+
+/// Bans of days are for `access.deny`.
+const BAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many sessions.
 pub(super) fn limits(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
+    let failed_logins = failed_logins(reader, section);
     let mut limit = |key, default| reader.value(section, key, default, |node| count(node, SESSIONS));
     Limits {
         sessions: limit("sessions", 10_000),
         sessions_per_address: limit("sessions_per_address", 50),
         sessions_per_user: limit("sessions_per_user", 50),
+        failed_logins,
     }
+}
+
+/// Wrong passwords; `off`: they are not counted.
+fn failed_logins(reader: &mut Reader<'_>, section: Section<'_>) -> Option<FailedLogins> {
+    if section.get("failed_logins").is_some_and(|node| text(node) == Ok("off")) {
+        return None;
+    }
+    let section = reader.subsection(section, "failed_logins");
+    let attempts = reader.value(section, "attempts", 5, |node| count(node, ATTEMPTS));
+    let mut time =
+        |key, minutes: u64| reader.value(section, key, Duration::from_secs(60 * minutes), |node| duration(node, BAN));
+    let (within, ban) = (time("within", 10), time("ban", 15));
+    Some(FailedLogins { attempts, within, ban })
 }
 
 /// The longest command line in bytes.

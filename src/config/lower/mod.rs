@@ -3,6 +3,7 @@
 //! Invariants: reading never stops at a problem; what stands in for a wrong value is thrown away with the rest, because
 //! settings with problems never leave `config`. Nothing here opens a socket or looks up a name.
 
+mod access;
 mod backends;
 mod data;
 mod limits;
@@ -35,6 +36,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
     let admin = service::admin(reader, admin, &mut bound);
     let tls = reader.subsection(root, "tls");
     let limits = reader.subsection(root, "limits");
+    let access = reader.subsection(root, "access");
     let timeouts = reader.subsection(root, "timeouts");
     let log = reader.subsection(root, "log");
     Settings {
@@ -44,6 +46,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         data: data::data(reader, root, &bound),
         backends: backends::backends(reader, root, &bound),
         routes: routes::routes(reader, root, Known { listeners: &names, backends: &backend_names }),
+        access: access::access(reader, access),
         limits: limits::limits(reader, limits),
         command_length: limits::command_length(reader, limits),
         reply_length: limits::reply_length(reader, limits),

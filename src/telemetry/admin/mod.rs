@@ -1,14 +1,17 @@
-//! The pages for Prometheus and for probes: `/metrics`, `/healthz`, `/readyz`.
+//! The pages for Prometheus, for probes and for the operator: `/metrics`, `/healthz`, `/readyz`, `/bans`.
 //!
-//! Invariants: pages are read, never written; whoever connects holds one of few places, for seconds at most, and a
+//! Invariants: pages are read, but for `/bans/lift/`, which takes a POST from this machine; whoever connects holds one of few places, for seconds at most, and a
 //! newcomer always gets one: when all are taken, the oldest connection is cut. A request that is sent at once is
-//! answered in a millisecond, so what is oldest is idle or slow. Nothing here takes a lock that a session waits for.
+//! answered in a millisecond, so what is oldest is idle or slow. The bans are
+//! the one thing here that sessions wait for, for as long as it takes to copy them.
 
+mod bans;
 mod pages;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+pub use self::bans::Bans;
 pub use self::pages::{Pages, Readiness};
 
 /// How much of the gateway the pages may take.
@@ -65,12 +69,12 @@ async fn serve_within(bounds: Bounds, listener: TcpListener, pages: Arc<Pages>, 
             () = &mut shutdown => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             sleep(PAUSE).await;
             continue;
         };
         make_room(&mut places, bounds.connections);
-        let answered = answer_one(bounds, stream, Arc::clone(&pages), &graceful);
+        let answered = answer_one(bounds, stream, peer.ip(), Arc::clone(&pages), &graceful);
         places.push_back(tokio::spawn(answered).abort_handle());
     }
     drop(listener);
@@ -91,11 +95,12 @@ fn make_room(places: &mut VecDeque<AbortHandle>, connections: usize) {
 fn answer_one(
     bounds: Bounds,
     stream: TcpStream,
+    peer: IpAddr,
     pages: Arc<Pages>,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + 'static {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = pages.answer(request.method(), request.uri().path());
+        let answer = pages.answer(request.method(), request.uri().path(), request.headers(), peer);
         async move { Ok::<_, Infallible>(answer.into_response()) }
     });
     let connection = http1::Builder::new()

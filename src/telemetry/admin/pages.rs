@@ -1,14 +1,16 @@
 //! What the pages say.
 
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 
+use super::bans::Bans;
 use crate::telemetry::metrics::Metrics;
 
 /// Whether new sessions are taken.
@@ -37,12 +39,13 @@ impl Readiness {
 pub struct Pages {
     metrics: Arc<Metrics>,
     readiness: AtomicU8,
+    bans: OnceLock<Bans>,
 }
 
 impl Pages {
     /// Pages of a gateway that is starting.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, readiness: AtomicU8::new(Readiness::Starting as u8) }
+        Self { metrics, readiness: AtomicU8::new(Readiness::Starting as u8), bans: OnceLock::new() }
     }
 
     /// From now on `/readyz` says this.
@@ -59,12 +62,24 @@ impl Pages {
             .unwrap_or(Readiness::Starting)
     }
 
+    /// From now on `/bans` shows these. Only the first call counts.
+    pub fn set_bans(&self, bans: Bans) {
+        let _ = self.bans.set(bans);
+    }
+
     /// The page of this path.
-    pub(super) fn answer(&self, method: &Method, path: &str) -> Answer {
+    pub(super) fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, peer: IpAddr) -> Answer {
+        if let (Some(bans), Some(number)) = (self.bans.get(), path.strip_prefix("/bans/lift/")) {
+            return match *method {
+                Method::POST => bans.lift(number, headers, peer),
+                _ => Answer { allow: "POST", ..Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n") },
+            };
+        }
         let page: fn(&Self) -> Answer = match path {
             "/metrics" => Self::metrics,
             "/healthz" => |_| Answer::text(StatusCode::OK, "ok\n"),
             "/readyz" => Self::ready,
+            "/bans" if self.bans.get().is_some() => Self::bans,
             _ => return Answer::text(StatusCode::NOT_FOUND, "not found\n"),
         };
         match *method {
@@ -82,9 +97,13 @@ impl Pages {
         Answer::text(status, format!("{}\n", readiness.label()))
     }
 
+    fn bans(&self) -> Answer {
+        self.bans.get().map_or_else(|| Answer::text(StatusCode::NOT_FOUND, "not found\n"), Bans::list)
+    }
+
     fn metrics(&self) -> Answer {
         match self.metrics.render() {
-            Ok(text) => Answer { status: StatusCode::OK, kind: prometheus::TEXT_FORMAT, body: text.into() },
+            Ok(text) => Answer { kind: prometheus::TEXT_FORMAT, ..Answer::text(StatusCode::OK, text) },
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be written");
                 Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written, the log says why\n")
@@ -104,11 +123,17 @@ pub(super) struct Answer {
     status: StatusCode,
     kind: &'static str,
     body: Bytes,
+    /// What may be done here, where what was asked may not.
+    allow: &'static str,
 }
 
 impl Answer {
-    fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
+    pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", body: body.into(), allow: "GET, HEAD" }
+    }
+
+    pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { kind: "application/json", ..Self::text(status, body) }
     }
 
     /// As hyper sends it.
@@ -119,7 +144,7 @@ impl Answer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            headers.insert(ALLOW, HeaderValue::from_static(self.allow));
         }
         response
     }

@@ -14,7 +14,7 @@ use crate::event::{
     Resumption, Stray, Transfer, TransferResult, Via, Who,
 };
 use crate::ftp::{Printable, Verb};
-use crate::policy::{Refusal, canonical};
+use crate::policy::{Ban, Refusal, canonical};
 
 /// A line about a session: what every such line has, the line's own fields, the message.
 macro_rules! line {
@@ -112,12 +112,29 @@ pub(in crate::telemetry) fn login(who: &Who, user: &[u8], backend: Option<&str>,
         LoginResult::Accepted => line!(info, who, user = shown(user), backend, "logged in"),
         LoginResult::Rejected
         | LoginResult::NoRoute
+        | LoginResult::Banned
         | LoginResult::CertificateMismatch
         | LoginResult::UserLimit
         | LoginResult::BackendFailed => {
             line!(info, who, user = shown(user), backend, result = result.label(), "login failed");
         }
     }
+}
+
+pub(in crate::telemetry) fn banned(who: &Who, ban: &Ban, lasts: Duration) {
+    let (kind, address, user) = subject(ban);
+    line!(info, who, ban = kind, address, user, number = ban.id, seconds = lasts.as_secs_f64(), "banned");
+}
+
+pub(in crate::telemetry) fn ban_lifted(ban: &Ban) {
+    let (kind, address, user) = subject(ban);
+    tracing::info!(target: TARGET, ban = kind, address, user, number = ban.id, "ban lifted");
+}
+
+fn subject(ban: &Ban) -> (&'static str, Option<String>, Option<String>) {
+    let subject = &ban.subject;
+    let address = subject.origin().map(|origin| origin.to_string());
+    (subject.kind().label(), address, subject.user().map(|user| shown(user.name())))
 }
 
 /// The verb only: an argument may be a password or a path, and the line for a transfer has the path.

@@ -34,6 +34,10 @@ impl Severity {
             | Refusal::ProxyHeaderWrong
             | Refusal::ProxyHeaderForeign
             | Refusal::DataProtectionRequired
+            | Refusal::AddressDenied
+            | Refusal::AddressNotAllowed
+            | Refusal::AddressBanned
+            | Refusal::LoginBanned
             | Refusal::TooManySessions
             | Refusal::TooManySessionsFromAddress
             | Refusal::TooManySessionsOfUser

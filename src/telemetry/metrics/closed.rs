@@ -13,7 +13,7 @@ use crate::event::{
     TransferResult, Why,
 };
 use crate::ftp::{CodeClass, Verb};
-use crate::policy::Refusal;
+use crate::policy::{BanKind, Refusal};
 
 /// A set of label values that is known before the first event.
 pub(super) trait Closed: Copy + 'static {
@@ -51,7 +51,7 @@ macro_rules! closed {
 }
 
 closed! {
-    BackendFailure, Channel, CodeClass, DataMode, DataOutcome, Direction, Leg, LoginResult, Refusal, Resumption, Stray,
+    BackendFailure, BanKind, Channel, CodeClass, DataMode, DataOutcome, Direction, Leg, LoginResult, Refusal, Resumption, Stray,
     TransferResult,
 }
 
@@ -182,6 +182,7 @@ mod tests {
     #[test]
     fn places_are_gapless_and_labels_differ() {
         holds::<BackendFailure>();
+        holds::<BanKind>();
         holds::<CodeClass>();
         holds::<LoginResult>();
         holds::<Refusal>();

@@ -61,6 +61,7 @@ fn values(name: &Name, label: &str) -> Values {
         }
         ("connections_refused_total" | "commands_refused_total", "reason") => closed!("Refusals", Refusal),
         ("logins_total", "result") => closed!("Results of logins", LoginResult),
+        ("bans_total" | "bans_active" | "bans_lifted_total", "kind") => closed!("Kinds of bans", BanKind),
         ("tls_handshakes_total", "kind") => closed!("Kinds of handshakes", HandshakeKind),
         ("tls_handshakes_total", "result") => closed!("Results of handshakes", HandshakeResult),
         ("data_resumptions_total", "cause") => closed!("Resumption of data connections", Resumption),
@@ -142,6 +143,7 @@ fn scraped() -> Vec<MetricFamily> {
     metrics.started("public");
     metrics.backend_connected("legacy", Duration::from_millis(3));
     metrics.watch_passive_ports(|| (99, 1));
+    metrics.watch_bans(|| [1, 0, 2]);
     metrics.set_certificates(&[("default".into(), 1_900_000_000)]);
     for &version in TlsVersion::ALL {
         for &kind in HandshakeKind::ALL {

@@ -28,7 +28,7 @@ use crate::event::{
     Transfer, TransferResult, Why,
 };
 use crate::ftp::{CodeClass, Verb};
-use crate::policy::Refusal;
+use crate::policy::{BanKind, Refusal};
 
 /// The gateway's metrics, with a registry of their own.
 pub struct Metrics {
@@ -43,6 +43,8 @@ pub struct Metrics {
     connections_refused: IntCounterVec,
 
     logins: Family<LoginResult, IntCounter>,
+    bans: Family<BanKind, IntCounter>,
+    bans_lifted: Family<BanKind, IntCounter>,
     commands: Family<Verb, IntCounter>,
     commands_refused: Family<Refusal, IntCounter>,
     replies: Family<CodeClass, IntCounter>,
@@ -86,6 +88,8 @@ impl Metrics {
             session_duration: register.histogram(&names::SESSION_DURATION)?,
             connections_refused: register.counters(&names::CONNECTIONS_REFUSED)?,
             logins: Family::new(&register.counters(&names::LOGINS)?),
+            bans: Family::new(&register.counters(&names::BANS)?),
+            bans_lifted: Family::new(&register.counters(&names::BANS_LIFTED)?),
             commands: Family::new(&register.counters(&names::COMMANDS)?),
             commands_refused: Family::new(&register.counters(&names::COMMANDS_REFUSED)?),
             replies: Family::new(&register.counters(&names::REPLIES)?),
@@ -154,6 +158,11 @@ impl Metrics {
         self.pulled().watch_passive_ports(count);
     }
 
+    /// Counts the bans in force at each scrape, in the order of [`BanKind::ALL`]; as [`Self::watch_passive_ports`].
+    pub fn watch_bans(&self, count: impl Fn() -> [usize; 3] + Send + Sync + 'static) {
+        self.pulled().watch_bans(count);
+    }
+
     /// These certificates are in use, each with its name and when it expires in seconds since 1970. Replaces the ones
     /// before.
     pub fn set_certificates(&self, certificates: &[(String, i64)]) {
@@ -197,6 +206,14 @@ impl Metrics {
 
     pub(super) fn login(&self, result: LoginResult) {
         self.logins.at(result).inc();
+    }
+
+    pub(super) fn banned(&self, kind: BanKind) {
+        self.bans.at(kind).inc();
+    }
+
+    pub(super) fn ban_lifted(&self, kind: BanKind) {
+        self.bans_lifted.at(kind).inc();
     }
 
     pub(super) fn command(&self, verb: Verb) {

@@ -79,6 +79,12 @@ names! {
 
     LOGINS Kind::Counter, "logins_total" ["result"]
         "Logins that were decided, by result.";
+    BANS Kind::Counter, "bans_total" ["kind"]
+        "Bans that began, by what they are about.";
+    BANS_ACTIVE Kind::Gauge, "bans_active" ["kind"]
+        "Bans in force, by what they are about.";
+    BANS_LIFTED Kind::Counter, "bans_lifted_total" ["kind"]
+        "Bans that an operator ended at the admin address.";
     COMMANDS Kind::Counter, "commands_total" ["verb"]
         "Commands from clients, by verb; verbs the gateway does not know are `other`.";
     COMMANDS_REFUSED Kind::Counter, "commands_refused_total" ["reason"]

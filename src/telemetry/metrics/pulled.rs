@@ -4,11 +4,14 @@ use prometheus::{Error, IntGaugeVec};
 
 use super::names;
 use super::registry::Register;
+use crate::policy::BanKind;
 
-/// Passive ports and certificates.
+/// Passive ports, bans and certificates.
 pub(super) struct Pulled {
     passive_ports: IntGaugeVec,
     count_ports: Option<Box<dyn Fn() -> (usize, usize) + Send + Sync>>,
+    bans: IntGaugeVec,
+    count_bans: Option<Box<dyn Fn() -> [usize; 3] + Send + Sync>>,
     certificate_not_after: IntGaugeVec,
 }
 
@@ -18,12 +21,19 @@ impl Pulled {
         Ok(Self {
             passive_ports: register.gauges(&names::PASSIVE_PORTS)?,
             count_ports: None,
+            bans: register.gauges(&names::BANS_ACTIVE)?,
+            count_bans: None,
             certificate_not_after: register.gauges(&names::CERTIFICATE_NOT_AFTER)?,
         })
     }
 
     /// Asks for what changes by itself.
     pub(super) fn refresh(&self) {
+        if let Some(count) = &self.count_bans {
+            for (kind, bans) in BanKind::ALL.iter().zip(count()) {
+                self.bans.with_label_values(&[kind.label()]).set(i64::try_from(bans).unwrap_or(i64::MAX));
+            }
+        }
         let Some(count) = &self.count_ports else { return };
         let (free, reserved) = count();
         for (state, ports) in [("free", free), ("reserved", reserved)] {
@@ -33,6 +43,10 @@ impl Pulled {
 
     pub(super) fn watch_passive_ports(&mut self, count: impl Fn() -> (usize, usize) + Send + Sync + 'static) {
         self.count_ports = Some(Box::new(count));
+    }
+
+    pub(super) fn watch_bans(&mut self, count: impl Fn() -> [usize; 3] + Send + Sync + 'static) {
+        self.count_bans = Some(Box::new(count));
     }
 
     pub(super) fn set_certificates(&self, certificates: &[(String, i64)]) {

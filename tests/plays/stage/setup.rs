@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) certificates: Vec<&'static str>,
     /// `verify` is written, so that the backends' certificates are accepted.
     pub(crate) verify: bool,
+    /// Where state is kept, when it is to outlive the stage.
+    pub(crate) state_dir: Option<std::path::PathBuf>,
     sections: BTreeMap<&'static str, Vec<String>>,
     listener: Vec<String>,
     backend: Vec<String>,
@@ -49,6 +51,7 @@ impl Setup {
             client_tls: ClientTls::new(),
             certificates: Vec::new(),
             verify: true,
+            state_dir: None,
             sections: BTreeMap::new(),
             listener: Vec::new(),
             backend: Vec::new(),
@@ -147,6 +150,13 @@ impl Setup {
         self
     }
 
+    /// State is kept here.
+    #[must_use]
+    pub(crate) fn state_dir(mut self, folder: &Path) -> Self {
+        self.state_dir = Some(folder.to_owned());
+        self
+    }
+
     /// The text of the file.
     pub(crate) fn yaml(&self, folder: &Path, backends: &[Backend], authority: &Identity, own: &[&Identity]) -> String {
         let mut text = "listeners:\n".to_owned();
@@ -190,7 +200,7 @@ impl Setup {
             entries.extend(self.backend.iter().map(filled));
             writeln!(text, "  {name}: {{ {} }}", entries.join(", ")).unwrap();
         }
-        writeln!(text, "state_dir: \"{}\"", folder.display()).unwrap();
+        writeln!(text, "state_dir: \"{}\"", self.state_dir.as_deref().unwrap_or(folder).display()).unwrap();
         for line in &self.top {
             writeln!(text, "{line}").unwrap();
         }

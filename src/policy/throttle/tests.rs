@@ -1,0 +1,225 @@
+//! Tables: who fails from where, and who is shut out then.
+
+use super::*;
+
+const RULE: FailedLogins =
+    FailedLogins { attempts: 5, within: Duration::from_secs(600), ban: Duration::from_secs(900) };
+const HERE: &str = "192.0.2.7";
+const THERE: &str = "198.51.100.9";
+
+/// A throttle and the time.
+struct Test {
+    throttle: Throttle,
+    now: Instant,
+}
+
+impl Test {
+    fn new() -> Self {
+        Self { throttle: Throttle::new(Some(RULE)), now: Instant::now() }
+    }
+
+    fn passes(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    fn fails(&self, from: &str, user: &str) -> Penalty {
+        self.throttle.failed(from.parse().unwrap(), user.as_bytes(), self.now).unwrap()
+    }
+
+    fn succeeds(&self, from: &str, user: &str) -> Result<(), Refusal> {
+        self.throttle.succeeded(from.parse().unwrap(), user.as_bytes(), self.now)
+    }
+
+    fn check(&self, from: &str, user: &str) -> Result<(), Refusal> {
+        self.throttle.check(from.parse().unwrap(), user.as_bytes(), self.now)
+    }
+
+    fn comes(&self, from: &str) -> Result<(), Refusal> {
+        self.throttle.check_address(from.parse().unwrap(), self.now)
+    }
+
+    fn kinds(&self) -> Vec<BanKind> {
+        self.throttle.bans(self.now).iter().map(|ban| ban.subject.kind()).collect()
+    }
+}
+
+#[test]
+fn five_wrong_passwords_of_one_user_shut_him_out_there_and_nobody_else() {
+    let mut test = Test::new();
+    for at in 1..=5 {
+        assert_eq!(test.check(HERE, "bob"), Ok(()));
+        assert_eq!(test.fails(HERE, "bob").bans.len(), usize::from(at == 5));
+        test.passes(1);
+    }
+    assert_eq!(test.check(HERE, "bob"), Err(Refusal::LoginBanned));
+    assert_eq!((test.check(HERE, "eve"), test.comes(HERE), test.check(THERE, "bob")), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(test.kinds(), [BanKind::Login]);
+    test.passes(898);
+    assert_eq!(test.check(HERE, "bob"), Err(Refusal::LoginBanned));
+    test.passes(1);
+    assert_eq!(test.check(HERE, "bob"), Ok(()));
+    assert!(test.kinds().is_empty());
+}
+
+#[test]
+fn wrong_passwords_are_forgotten_with_time_and_with_the_right_one() {
+    let mut test = Test::new();
+    for _ in 0..20 {
+        assert!(test.fails(HERE, "bob").bans.is_empty());
+        test.passes(151);
+    }
+    test.passes(600);
+    for _ in 0..20 {
+        for _ in 0..4 {
+            assert!(test.fails(HERE, "bob").bans.is_empty());
+        }
+        assert_eq!(test.succeeds(HERE, "bob"), Ok(()));
+    }
+}
+
+#[test]
+fn the_answer_waits_longer_each_time() {
+    let test = Test { throttle: Throttle::new(Some(FailedLogins { attempts: 100, ..RULE })), now: Instant::now() };
+    let delays: Vec<u128> = (0..8).map(|_| test.fails(HERE, "bob").delay.as_millis()).collect();
+    assert_eq!(delays, [0, 250, 500, 1000, 2000, 4000, 8000, 8000]);
+}
+
+#[test]
+fn many_users_from_one_address_shut_the_address_out() {
+    let test = Test::new();
+    for user in ["a", "b", "c", "d"] {
+        assert!(test.fails(HERE, user).bans.is_empty());
+        assert_eq!(test.comes(HERE), Ok(()));
+    }
+    assert_eq!(test.fails(HERE, "e").bans.len(), 1);
+    assert_eq!(test.comes(HERE), Err(Refusal::AddressBanned));
+    assert_eq!(test.check(HERE, "f"), Err(Refusal::AddressBanned));
+    assert_eq!((test.comes(THERE), test.check(THERE, "a")), (Ok(()), Ok(())));
+}
+
+/// Many behind one address (NAT), one of whom guesses at the others.
+#[test]
+fn one_of_many_behind_an_address_does_not_shut_out_those_who_are_known_there() {
+    let mut test = Test::new();
+    test.succeeds(HERE, "anna").unwrap();
+    test.succeeds(HERE, "berta").unwrap();
+    test.passes(20 * 24 * 3600);
+    for user in ["a", "b", "c", "d", "e"] {
+        test.fails(HERE, user);
+    }
+    assert_eq!(test.kinds(), [BanKind::Address]);
+    // It is let in, because who it is can be seen at USER.
+    assert_eq!(test.comes(HERE), Ok(()));
+    assert_eq!((test.check(HERE, "anna"), test.check(HERE, "berta")), (Ok(()), Ok(())));
+    assert_eq!(test.check(HERE, "f"), Err(Refusal::AddressBanned));
+    assert_eq!(test.succeeds(HERE, "anna"), Ok(()));
+    // One who is known is shut out by his own wrong passwords.
+    (0..5).for_each(|_| drop(test.fails(HERE, "berta")));
+    assert_eq!((test.check(HERE, "berta"), test.check(HERE, "anna")), (Err(Refusal::LoginBanned), Ok(())));
+}
+
+#[test]
+fn wrong_passwords_of_users_who_are_known_do_not_add_up() {
+    let test = Test::new();
+    for user in ["a", "b", "c", "d", "e", "f"] {
+        test.succeeds(HERE, user).unwrap();
+        (0..4).for_each(|_| drop(test.fails(HERE, user)));
+    }
+    assert!(test.kinds().is_empty());
+}
+
+#[test]
+fn many_addresses_at_one_user_shut_out_strangers_and_not_the_user() {
+    let test = Test::new();
+    test.succeeds(HERE, "bob").unwrap();
+    for last in 1..=5 {
+        test.fails(&format!("203.0.113.{last}"), "bob");
+    }
+    assert_eq!(test.kinds(), [BanKind::User]);
+    assert_eq!(test.check(THERE, "bob"), Err(Refusal::LoginBanned));
+    assert_eq!(test.check(THERE, "eve"), Ok(()));
+    assert_eq!(test.check(HERE, "bob"), Ok(()));
+}
+
+#[test]
+fn addresses_of_one_network_and_spellings_of_one_user_are_one() {
+    let test = Test::new();
+    for (at, user) in ["bob", "BOB", " bob", "Bob ", "bOB"].into_iter().enumerate() {
+        test.fails(&format!("2001:db8:1:2::{at}"), user);
+    }
+    assert_eq!(test.check("2001:db8:1:2:ffff::1", "bob"), Err(Refusal::LoginBanned));
+    assert_eq!(test.check("2001:db8:1:3::1", "bob"), Ok(()));
+    (0..5).for_each(|_| drop(test.fails("::ffff:192.0.2.7", "eve")));
+    assert_eq!(test.check(HERE, "eve"), Err(Refusal::LoginBanned));
+}
+
+/// Guesses that run side by side: what comes back behind the ban is no guess that counts, right or wrong.
+#[test]
+fn a_right_password_behind_the_ban_is_as_good_as_a_wrong_one() {
+    let test = Test::new();
+    (0..5).for_each(|_| drop(test.fails(HERE, "bob")));
+    assert_eq!(test.succeeds(HERE, "bob"), Err(Refusal::LoginBanned));
+    let failed = test.throttle.failed(HERE.parse().unwrap(), b"bob", test.now);
+    assert_eq!(failed, Err(Refusal::LoginBanned));
+    assert_eq!(test.throttle.bans(test.now).len(), 1);
+}
+
+#[test]
+fn bans_are_lifted_by_their_number() {
+    let test = Test::new();
+    (0..5).for_each(|_| drop(test.fails(HERE, "bob")));
+    (0..5).for_each(|_| drop(test.fails(HERE, "eve")));
+    let bans = test.throttle.bans(test.now);
+    assert_eq!(test.throttle.count(test.now), [2, 0, 0]);
+    assert_eq!(test.throttle.lift(bans[0].id, test.now), Some(bans[0].clone()));
+    assert_eq!(test.throttle.lift(bans[0].id, test.now), None);
+    assert_eq!((test.check(HERE, "bob"), test.check(HERE, "eve")), (Ok(()), Err(Refusal::LoginBanned)));
+}
+
+#[test]
+fn bans_outlive_the_process() {
+    let mut test = Test::new();
+    test.succeeds(HERE, "anna").unwrap();
+    for user in ["a", "b", "c", "d", "e"] {
+        test.fails(HERE, user);
+        test.fails(THERE, user);
+    }
+    test.passes(100);
+    let version = test.throttle.version();
+    let next = Test { throttle: Throttle::new(Some(RULE)), now: test.now + Duration::from_secs(7) };
+    next.throttle.restore(test.throttle.kept(test.now), next.now);
+    assert_eq!(next.comes(THERE), Err(Refusal::AddressBanned));
+    assert_eq!((next.comes(HERE), next.check(HERE, "anna")), (Ok(()), Ok(())));
+    assert_eq!(next.check(HERE, "f"), Err(Refusal::AddressBanned));
+    let left = next.throttle.bans(next.now)[0].until - next.now;
+    assert_eq!(left, Duration::from_secs(800));
+    assert_eq!(test.throttle.version(), version);
+    test.succeeds(HERE, "anna").unwrap();
+    assert_eq!(test.throttle.version(), version, "what is known already is nothing new");
+}
+
+#[test]
+fn without_a_rule_nothing_is_counted_and_nothing_is_banned() {
+    let test = Test::new();
+    (0..5).for_each(|_| drop(test.fails(HERE, "bob")));
+    test.throttle.set_rule(None);
+    assert_eq!(test.check(HERE, "bob"), Ok(()));
+    (0..50).for_each(|_| assert_eq!(test.fails(HERE, "bob"), Penalty::default()));
+    assert!(test.kinds().is_empty());
+}
+
+/// A hundred thousand attempts, each from another address with another name as long as they come.
+#[test]
+fn memory_is_bounded_whatever_attackers_try() {
+    let mut test = Test::new();
+    for at in 0..100_000u32 {
+        let from = IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + at));
+        let user = format!("{at}{}", "x".repeat(4000));
+        test.throttle.failed(from, user.as_bytes(), test.now).unwrap();
+        test.now += Duration::from_millis(1);
+    }
+    let state = test.throttle.state();
+    assert!(state.logins.iter().count() <= BOUND && state.addresses.iter().count() <= BOUND);
+    assert!(state.users.iter().count() <= BOUND);
+    assert!(state.users.iter().all(|(user, (_, marks))| user.name().len() <= 128 && marks.len() <= RULE.attempts));
+}
