@@ -20,6 +20,8 @@ mod ftplib;
 mod lftp;
 #[path = "peers/matrix.rs"]
 mod matrix;
+#[path = "peers/one_port.rs"]
+mod one_port;
 #[path = "peers/work.rs"]
 mod work;
 

@@ -45,16 +45,24 @@ pub fn check(path: &Path) -> ExitCode {
         }
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    for line in advice(&settings) {
-        eprintln!("{}: advice: {line}", path.display());
+    for advice in settings.advice() {
+        eprintln!("{}: {advice}", path.display());
     }
+    for line in advice(&settings) {
+        eprintln!("{}: {line}", path.display());
+    }
+    let (first, last) = (settings.data.ports.start(), settings.data.ports.end());
+    let ports = if first == last { format!("passive port {first}") } else { format!("passive ports {first}-{last}") };
+    let shared = if settings.shares_ports() {
+        " Sessions of one client address share ports when they resume TLS (docs/one-port.md)."
+    } else {
+        ""
+    };
     print_line(&format!(
-        "{}: good. {} listeners, {} backends, passive ports {}-{}.",
+        "{}: good. {} listeners, {} backends, {ports}.{shared}",
         path.display(),
         settings.listeners.len(),
         settings.backends.len(),
-        settings.data.ports.start(),
-        settings.data.ports.end(),
     ));
     ExitCode::SUCCESS
 }
@@ -69,6 +77,9 @@ pub fn run(path: &Path) -> ExitCode {
         }
     };
     let log = init(&settings.log);
+    for advice in settings.advice() {
+        tracing::warn!("{advice}");
+    }
     descriptors::raise();
     for line in advice(&settings) {
         tracing::warn!("{line}");

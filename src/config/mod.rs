@@ -12,8 +12,10 @@
 //! keys       the table of all keys; unknown ones
 //! lower      tree → settings
 //! problems   how problems read
+//! advice     what is not wrong and yet worth a word
 //! ```
 
+mod advice;
 mod keys;
 mod lower;
 mod positions;
@@ -23,6 +25,7 @@ mod settings;
 
 use std::path::Path;
 
+pub use advice::Advice;
 pub use problems::{Problem, Problems};
 pub use settings::{RunAs, Settings};
 

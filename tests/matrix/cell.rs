@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(7 * 60);
 /// Does the cell. The error is for whoever reads the tests' output.
 pub(crate) fn run(cell: &Cell) -> Result<(), String> {
     let wishes = wishes(cell);
-    let Wishes { data, resumption, truncated, back } = wishes;
+    let Wishes { data, resumption, truncated, back, ports: _ } = wishes;
     let gateway =
         format!("data: {data}, data_resumption: {resumption}, truncated_uploads: {truncated}, backend data: {back}");
     let mut outcome = Outcome::new(cell, cell.driver.version(), gateway);
@@ -47,7 +47,8 @@ fn wishes(cell: &Cell) -> Wishes {
     let insists = cell.setup.reuse || cell.strict;
     let resumption = if insists && cell.can.resumes(cell.way) { "require" } else { "prefer" };
     let truncated = if cell.strict && !cell.can.has("truncates") { "reject" } else { "tolerate" };
-    Wishes { data: if cell.way.private { "required" } else { "optional" }, resumption, truncated, back: cell.back }
+    let data = if cell.way.private { "required" } else { "optional" };
+    Wishes { data, resumption, truncated, back: cell.back, ..Wishes::default() }
 }
 
 fn all(cell: &Cell, wishes: Wishes) -> Vec<Done> {

@@ -10,6 +10,7 @@
 //! ```
 
 use std::path::Path;
+use std::sync::{Arc, Barrier};
 
 use tempfile::TempDir;
 
@@ -26,6 +27,9 @@ const DMZ: &str = "10.9.0.2";
 const DMZ6: &str = "2001:db8:9::2";
 /// Enough for many segments.
 const LENGTH: usize = 300_000;
+/// Scripted clients behind one router, and how often each of them uploads and downloads.
+const SCRIPTED: usize = 8;
+const TURNS: usize = 5;
 
 /// What an operator writes for this network.
 pub(crate) fn advertise() -> String {
@@ -327,4 +331,66 @@ fn a_backend_behind_nat_serves_in_both_modes() {
         Visit::new((Who::Ftplib, Data::Pasv), place, &gateway, &server, site.scratch()).mirrors(&server, &content());
         gateway.is_empty();
     }
+}
+
+/// Several clients behind the home router have one address for the gateway, and it has one port for all of them.
+#[test]
+fn clients_behind_one_nat_share_one_port() {
+    if crate::left_out() {
+        return;
+    }
+    let site = Site::build();
+    let (server, backend) = site.server("vsftpd");
+    // The firewall lets ten through; the gateway listens on the first of them.
+    let more = format!("passive: {{ ports: 50000, advertise: {PUBLIC} }}");
+    let gateway = Gateway::start(&site.gateway, site.scratch(), &backend, &more);
+    let barrier = Arc::new(Barrier::new(SCRIPTED));
+    let scripted: Vec<_> = (0..SCRIPTED)
+        .map(|number| {
+            // Each with sessions of its own.
+            let (tls, barrier) = (crate::talk::trust(&gateway.authority), Arc::clone(&barrier));
+            let (user, password) = (server.user.clone(), server.password.clone());
+            site.home.thread(move || {
+                let mut session = crate::talk::Session::open(format!("{PUBLIC}:21"), &tls, None);
+                session.logs_in(&user, &password);
+                let (name, content) = (format!("of-{number}"), format!("of {number}, ").repeat(20_000));
+                let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+                hash.update(content.as_bytes());
+                let own = (content.len() as u64, crate::talk::hex(hash));
+                for _ in 0..TURNS {
+                    barrier.wait();
+                    let mut data = session.begins(&format!("STOR {name}"));
+                    data.sends(content.as_bytes());
+                    data.finishes();
+                    assert!(session.hears().starts_with("226 "));
+                    barrier.wait();
+                    let data = session.begins(&format!("RETR {name}"));
+                    assert!(data.receives_all(|_| ()) == own, "{number} has got the bytes of another");
+                    assert!(session.hears().starts_with("226 "));
+                }
+                session.asks("QUIT");
+            })
+        })
+        .collect();
+    // And real ones among them. Each has files of its own.
+    std::thread::scope(|scope| {
+        for data in [Data::Pasv, Data::Epsv] {
+            let (site, gateway, server) = (&site, &gateway, &server);
+            scope.spawn(move || {
+                let visit = Visit::new((Who::Lftp, data), (&site.home, PUBLIC), gateway, server, site.scratch());
+                visit.mirrors(server, &content());
+            });
+        }
+    });
+    for client in scripted {
+        client.join().unwrap();
+    }
+    let shared = (SCRIPTED * TURNS * 2) as u64;
+    assert!(gateway.count("data_resumptions_total", &["cause=\"resumed\""]) >= shared);
+    assert_eq!(
+        gateway.count("data_resumptions_total", &[]),
+        gateway.count("data_resumptions_total", &["=\"resumed\""])
+    );
+    assert_eq!(gateway.count("stray_connections_total", &[]), 0);
+    gateway.is_empty();
 }

@@ -59,11 +59,13 @@ pub(crate) struct Wishes {
     pub(crate) truncated: &'static str,
     /// `data` of the backend.
     pub(crate) back: &'static str,
+    /// How many passive ports.
+    pub(crate) ports: u16,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { data: "required", resumption: "prefer", truncated: "tolerate", back: "auto" }
+        Self { data: "required", resumption: "prefer", truncated: "tolerate", back: "auto", ports: PORTS }
     }
 }
 
@@ -84,7 +86,7 @@ impl Front {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         loop {
             let mut settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}"));
-            settings.data.ports = free_ports();
+            settings.data.ports = free_ports(wishes.ports);
             let metrics = Arc::new(Metrics::new().unwrap());
             match runtime.block_on(Gateway::start(settings, Arc::clone(&metrics))) {
                 Ok(gateway) => return Self { authority: certificate.authority, runtime, gateway, metrics },
@@ -124,7 +126,7 @@ impl Front {
 }
 
 fn configuration(backend: &Backend, wishes: Wishes, certificate: &Certificate) -> String {
-    let Wishes { data, resumption, truncated, back } = wishes;
+    let Wishes { data, resumption, truncated, back, ports: _ } = wishes;
     let Backend { address, setup, .. } = backend;
     let security = match setup.security {
         Security::None => String::new(),
@@ -155,7 +157,7 @@ admin: {{ address: none }}
 }
 
 /// Ports in a row that nobody uses now, outside the range that the system chooses from.
-fn free_ports() -> std::ops::RangeInclusive<u16> {
+fn free_ports(ports: u16) -> std::ops::RangeInclusive<u16> {
     let free = |port: &u16| {
         let bind = |address: &str| std::net::TcpListener::bind((address, *port)).is_ok();
         bind("127.0.0.1") && bind("::1")
@@ -164,7 +166,7 @@ fn free_ports() -> std::ops::RangeInclusive<u16> {
         let mut random = [0; 2];
         aws_lc_rs::rand::fill(&mut random).unwrap();
         let first = 10_000 + u16::from_ne_bytes(random) % 20_000;
-        let range = first..=first + PORTS - 1;
+        let range = first..=first + ports - 1;
         if range.clone().all(|port| free(&port)) {
             return range;
         }
