@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::drain::Drain;
 use super::settings::{ListenerSettings, TlsMode};
-use crate::event::{Event, SessionId, Via, Who};
+use crate::event::{Ended, Event, SessionId, Via, Who};
 use crate::net::{HeaderError, bind, read_header};
 use crate::policy::{Admission, Refusal};
 use crate::session::{Course, Newcomer, Surroundings, run};
@@ -239,13 +240,13 @@ fn introduce(
     });
 }
 
-/// The session of a client that may come in.
+/// The session of a client that may come in. It is boxed here: what awaits it would hold it twice, for as long as it lasts.
 fn admit(
     settings: &ListenerSettings,
     arrival: Arrival,
     shared: &Arc<Shared>,
     course: &watch::Receiver<Course>,
-) -> Option<impl Future<Output = ()> + Send + 'static> {
+) -> Option<Pin<Box<impl Future<Output = Ended> + Send + 'static>>> {
     let surroundings = shared.surroundings.load_full();
     let permit = match shared.admission.admit(arrival.client.ip(), Instant::now()) {
         Ok(permit) => permit,
@@ -263,17 +264,15 @@ fn admit(
     let client_certificate = settings.client_certificate;
     let newcomer = Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate };
     let course = course.clone();
-    Some(async move {
-        run(newcomer, surroundings, course).await;
-    })
+    Some(Box::pin(run(newcomer, surroundings, course)))
 }
 
 /// Runs until it ends or all are dropped.
-fn spawn(shared: &Arc<Shared>, session: impl Future<Output = ()> + Send + 'static) {
+fn spawn<T>(shared: &Arc<Shared>, session: impl Future<Output = T> + Send + 'static) {
     let kill = shared.kill.clone();
     shared.sessions.spawn(async move {
         tokio::select! {
-            () = session => {}
+            _ = session => {}
             () = kill.cancelled() => {}
         }
     });

@@ -19,7 +19,7 @@ const ATTEMPTS: u32 = 5;
 
 /// A client that has logged in, and the backend it is logged in to.
 pub(super) struct LoggedIn {
-    pub(super) lobby: Lobby,
+    pub(super) lobby: Box<Lobby>,
     pub(super) back: BackLeg,
     pub(super) user: Vec<u8>,
     pub(super) seat: Seat,
@@ -47,7 +47,7 @@ pub(super) enum Stop {
 
 impl Lobby {
     /// Deals with commands until the client has logged in. `user`: the USER it begins with.
-    pub(super) async fn log_in(mut self, mut user: Option<Command>) -> Result<LoggedIn, Leave> {
+    pub(super) async fn log_in(mut self: Box<Self>, mut user: Option<Command>) -> Result<Box<LoggedIn>, Leave> {
         let mut attempt: Option<Attempt> = None;
         loop {
             let stage = if attempt.is_some() { Stage::Login } else { Stage::Greeting };
@@ -70,12 +70,12 @@ impl Lobby {
                 Early::Secure(mechanism) => {
                     // RFC 4217 §4.2: what was said in clear does not count under TLS.
                     part(&mut attempt).await;
-                    self = Box::pin(self.secure(mechanism)).await?;
+                    self = Box::new(Box::pin(self.secure(mechanism)).await?);
                     continue;
                 }
                 Early::Reinitialise => {
                     part(&mut attempt).await;
-                    self = Box::pin(self.reinitialise()).await?;
+                    self = Box::new(Box::pin(self.reinitialise()).await?);
                     continue;
                 }
                 Early::Login(command) => command,
@@ -89,7 +89,7 @@ impl Lobby {
             };
             match step {
                 Ok(None) => {}
-                Ok(Some((back, user, seat))) => return Ok(LoggedIn { lobby: self, back, user, seat }),
+                Ok(Some((back, user, seat))) => return Ok(Box::new(LoggedIn { lobby: self, back, user, seat })),
                 Err(Stop::Refused(refusal)) => {
                     part(&mut attempt).await;
                     return Err(self.leave(By::Client, Stage::Login, Why::Refused(refusal)));

@@ -186,7 +186,7 @@ async fn chain(tcp: TcpStream, context: Context) -> Box<Leave> {
     let mut user = None;
     loop {
         let logged_in: Box<LoggedIn> = match Box::pin(lobby.log_in(user.take())).await {
-            Ok(logged_in) => Box::new(logged_in),
+            Ok(logged_in) => logged_in,
             Err(leave) => return Box::new(leave),
         };
         (lobby, user) = match Box::pin(serve(logged_in)).await {
@@ -213,7 +213,7 @@ mod tests {
         let idle = of(run) + of(chain) + of(serve);
         assert!(idle <= 6 * 1024, "run {}, chain {}, serve {} bytes", of(run), of(chain), of(serve));
         // Who has not proven to be anybody costs no more.
-        let greet = of(|lobby: Lobby, user| lobby.log_in(user));
+        let greet = of(|lobby: Box<Lobby>, user| lobby.log_in(user));
         assert!(greet <= 4 * 1024, "log_in {greet} bytes");
     }
 }

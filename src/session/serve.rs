@@ -67,7 +67,7 @@ struct Stand {
 
 /// Serves a client that has logged in.
 pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
-    let (mut lobby, mut stand) = Stand::new(*logged_in);
+    let (mut lobby, mut stand) = Stand::new(logged_in);
     let mut steps = VecDeque::new();
     for pending in std::mem::take(&mut lobby.waiting) {
         let mut next = Vec::new();
@@ -87,7 +87,7 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
             match stand.perform(step, &mut lobby) {
                 Turn::On => {}
                 Turn::ClearControl => match Box::pin(lobby.unsecure()).await {
-                    Ok(plain) => lobby = plain,
+                    Ok(plain) => lobby = Box::new(plain),
                     Err(leave) => {
                         stand.back.part().await;
                         return Served::Left(Box::new(stand.left(leave)));
@@ -115,7 +115,7 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                     lobby.protection = stand.dialogue.protection();
                     lobby.waiting = stand.dialogue.into_waiting();
                     lobby.deadline = lobby.context.login_deadline();
-                    return Served::Anew(Box::new(lobby), Some(command));
+                    return Served::Anew(lobby, Some(command));
                 }
                 Turn::End(by, why) => {
                     stand.report_end(&lobby, why);
@@ -132,7 +132,7 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
         let wants_replies = lobby.front.has_room();
         let course = *lobby.context.course.borrow();
         if course == Course::Stop {
-            return Served::Left(Box::new(Box::pin(stand.stopped(lobby)).await));
+            return Served::Left(Box::new(Box::pin(stand.stopped(*lobby)).await));
         }
         let input = if course == Course::Drain && !drain_told {
             drain_told = true;
@@ -181,8 +181,9 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
 }
 
 impl Stand {
-    fn new(logged_in: LoggedIn) -> (Lobby, Self) {
-        let LoggedIn { lobby, back, user, seat } = logged_in;
+    fn new(logged_in: Box<LoggedIn>) -> (Box<Lobby>, Self) {
+        // Moved out here and not in `serve`: the box goes when its owner does.
+        let LoggedIn { lobby, back, user, seat } = *logged_in;
         let surroundings = &lobby.context.surroundings;
         let premises = Premises {
             policy: surroundings.settings.protection,
