@@ -11,12 +11,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::kept;
+use super::second_factor;
 use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, PassivePorts, PortError};
 use crate::event::{Event, Observer};
 use crate::net::{Blocks, bind, bind_ahead};
-use crate::policy::{Admission, ClientCertificate, HostNames, Pace, UserFrom};
+use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
 use crate::telemetry::{Bans, Metrics, Pages, Readiness, Telemetry, serve};
@@ -34,6 +35,7 @@ pub struct Gateway {
     probes: Mutex<JoinSet<()>>,
     keeper: Option<Keeper>,
     identities: Arc<Identities>,
+    used_codes: Arc<UsedCodes>,
 }
 
 struct Admin {
@@ -90,6 +92,7 @@ pub(super) struct Prepared {
     front_tls: FrontTls,
     backends: Vec<Backend>,
     advertise: Advertise,
+    secrets: Option<Secrets>,
 }
 
 impl Prepared {
@@ -125,6 +128,11 @@ impl Prepared {
             problems.push(format!("tls.client_certificates: {error}"));
             None
         });
+        let secrets = settings.second_factor.as_ref().map(|totp| second_factor::load(&totp.secrets)).transpose();
+        let secrets = secrets.unwrap_or_else(|mut flaws| {
+            problems.append(&mut flaws);
+            None
+        });
         let (Some(identities), Some(advertise), true) = (identities, advertise, problems.is_empty()) else {
             return Err(problems);
         };
@@ -137,7 +145,7 @@ impl Prepared {
             }
         }
         let front_tls = front_tls.map_err(|error| vec![format!("tls: {error}")])?;
-        Ok(Self { identities, front_tls, backends, advertise })
+        Ok(Self { identities, front_tls, backends, advertise, secrets })
     }
 }
 
@@ -182,12 +190,14 @@ impl Gateway {
         let counted = Arc::clone(&admission);
         metrics.watch_bans(move || counted.throttle().count(Instant::now()));
         pages.set_bans(Bans { admission: Arc::clone(&admission), observer: Arc::clone(&observer) });
+        let used_codes = Arc::<UsedCodes>::default();
         let shared = Shared {
             ports,
             admission: Arc::clone(&admission),
             pace: Arc::default(),
             blocks: Blocks::default(),
             observer,
+            used_codes: Arc::clone(&used_codes),
         };
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
@@ -204,6 +214,7 @@ impl Gateway {
             probes: Mutex::new(JoinSet::new()),
             keeper,
             identities,
+            used_codes,
         };
         gateway.probe_backends();
         Ok(gateway)
@@ -264,6 +275,7 @@ impl Gateway {
             pace: Arc::clone(&old.pace),
             blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
+            used_codes: Arc::clone(&self.used_codes),
         };
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
@@ -383,10 +395,15 @@ struct Shared {
     pace: Arc<Pace>,
     blocks: Blocks,
     observer: Arc<dyn Observer>,
+    used_codes: Arc<UsedCodes>,
 }
 
 fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, blocks, observer } = shared;
+    let Shared { ports, admission, pace, blocks, observer, used_codes } = shared;
+    let second_factor = settings.second_factor.as_ref().map(|totp| {
+        let secrets = prepared.secrets.unwrap_or_default();
+        SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
+    });
     let hosts = HostNames {
         routed: settings.routes.hosts().cloned().collect(),
         certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
@@ -412,6 +429,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         admission,
         pace,
         blocks,
+        second_factor,
         observer,
     }
 }

@@ -7,6 +7,7 @@ mod descriptors;
 mod gateway;
 mod kept;
 mod privilege;
+mod second_factor;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};
 #[cfg(feature = "demo")]

@@ -91,6 +91,10 @@ pub(super) const KEYS: &[Key] = keys! {
     "access.allow" Default("[]");
     "access.deny" Default("[]");
     "access.commands" Later;
+    "access.totp" Nothing;
+    "access.totp.secrets" Required;
+    "access.totp.required" Nothing;
+    "access.totp.skew" Nothing;
     "limits" Section;
     "limits.sessions" Default("10000");
     "limits.sessions_per_address" Default("50");

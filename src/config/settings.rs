@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Access, Limits, ProtectionPolicy, Routes};
+use crate::policy::{Access, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
 use crate::session::Timeouts;
 use crate::telemetry::{AdminSettings, LogSettings};
 use crate::{backend, data, server, tls};
@@ -24,6 +24,8 @@ pub struct Settings {
     pub routes: Routes,
     /// Which addresses may connect.
     pub access: Access,
+    /// The second factor; `None`: the password is enough.
+    pub second_factor: Option<SecondFactorSettings>,
     /// How many sessions.
     pub limits: Limits,
     /// The longest command line in bytes.

@@ -166,6 +166,9 @@ labelled! {
         NoRoute "no_route" "no route matches the user",
         Banned "banned" "a ban stood against it (limits.failed_logins)",
         CertificateMismatch "certificate_mismatch" "the client's certificate names another user (tls.client_certificates.user_from)",
+        CodeWrong "code_wrong" "the one-time code is wrong (access.totp)",
+        CodeUsed "code_used" "the one-time code has been used before (access.totp)",
+        CodeUnknown "code_unknown" "the user must have a secret for one-time codes and has none (access.totp)",
         UserLimit "user_limit" "too many sessions of this user (limits.sessions_per_user)",
         BackendFailed "backend_failed" "the backend could not be asked",
     }

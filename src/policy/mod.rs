@@ -16,6 +16,7 @@ mod pace;
 mod protection;
 mod refusal;
 mod route;
+mod second_factor;
 mod shared_port;
 mod throttle;
 
@@ -32,5 +33,6 @@ pub use protection::{
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
+pub use second_factor::{CodeFlaw, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
 pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};

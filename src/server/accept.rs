@@ -210,10 +210,14 @@ fn introduce(
         turn_away(settings, &arrival, Refusal::TooManySessions, shared);
         return;
     };
-    let (settings, own, course) = (Arc::clone(settings), Arc::clone(shared), course.clone());
+    let (settings, own, mut course) = (Arc::clone(settings), Arc::clone(shared), course.clone());
     spawn(shared, async move {
         let deadline = own.surroundings.load().settings.timeouts.tls_handshake;
-        let read = read_header(&mut arrival.tcp, deadline).await;
+        let read = tokio::select! {
+            read = read_header(&mut arrival.tcp, deadline) => read,
+            // Nobody is known to be there yet, so nobody has to be waited for.
+            _ = course.wait_for(|course| *course != Course::Serve) => return,
+        };
         drop(place);
         match read {
             Ok(Some(named)) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::run::Surroundings;
+use super::second_factor::Factor;
 use crate::backend::{BackLeg, Backend, BackendError, Deadlines, dial};
 use crate::event::{BackendFailure, Event, LoginResult, Who};
 use crate::ftp::Verb;
@@ -18,6 +19,8 @@ pub(super) struct Attempt {
     pub(super) standing: Standing,
     /// What it will be called when there is no backend to ask.
     pub(super) without: LoginResult,
+    /// How it stands with the second factor.
+    pub(super) factor: Factor,
 }
 
 /// How a login stands.
@@ -32,8 +35,8 @@ pub(super) enum Standing {
 }
 
 impl Attempt {
-    pub(super) fn new(user: Vec<u8>, back: Option<Box<BackLeg>>) -> Self {
-        Self { user, back, standing: Standing::Open, without: LoginResult::NoRoute }
+    pub(super) fn new(user: Vec<u8>, back: Option<Box<BackLeg>>, factor: Factor) -> Self {
+        Self { user, back, standing: Standing::Open, without: LoginResult::NoRoute, factor }
     }
 }
 

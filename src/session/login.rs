@@ -8,6 +8,7 @@ use tokio::time::{sleep, sleep_until};
 use super::attempt::{Attempt, Standing, dial_for, part, prepare};
 use super::greet::{Early, Lobby};
 use super::run::{Course, Leave};
+use super::second_factor::{Factor, Proof, code_required};
 use crate::backend::{BackLeg, Backend, BackendError, WholeReply};
 use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
@@ -150,10 +151,11 @@ impl Lobby {
             // A connection that is there already would be told by its haste.
             back.part().await;
         }
+        let factor = self.factor(&user);
         let certified = self.certificate_allows(&user);
         let Some(backend) = backend.filter(|_| certified) else {
             let without = if certified { LoginResult::NoRoute } else { LoginResult::CertificateMismatch };
-            *attempt = Some(Attempt { without, ..Attempt::new(user, None) });
+            *attempt = Some(Attempt { without, ..Attempt::new(user, None, factor) });
             self.imitate(LoginAnswer::User).await?;
             self.answer(&password_required());
             return Ok(Step::On);
@@ -164,7 +166,7 @@ impl Lobby {
         let mut back = match reusable {
             Some(back) => back,
             None => {
-                *attempt = Some(Attempt::new(user.clone(), None));
+                *attempt = Some(Attempt::new(user.clone(), None, Factor::None));
                 let (who, surroundings) = (Arc::clone(&self.context.who), Arc::clone(&self.context.surroundings));
                 let client = self.context.endpoints;
                 Box::new(self.unless_gone(dial_for(who, surroundings, &backend, client)).await?)
@@ -173,7 +175,7 @@ impl Lobby {
         let deadline = self.context.settings().timeouts.backend_reply;
         // The verb is USER, and the client's bytes have passed the line's checks.
         let reply = self.unless_gone(back.exchange(&Cleared::own(Verb::User, user.clone()), deadline)).await;
-        *attempt = Some(Attempt::new(user, Some(back)));
+        *attempt = Some(Attempt::new(user, Some(back), factor));
         let reply = reply?;
         if dialled {
             self.context.surroundings.pace.note(LoginAnswer::User, began.elapsed());
@@ -184,6 +186,13 @@ impl Lobby {
                 attempt.standing = Standing::Lost;
             }
             self.answer(&password_required());
+            return Ok(Step::On);
+        }
+        if reply.code.is_completion()
+            && let Some(attempt) = attempt.as_mut().filter(|attempt| matches!(attempt.factor, Factor::Open))
+        {
+            attempt.factor = Factor::Welcome(reply);
+            self.answer(&code_required());
             return Ok(Step::On);
         }
         self.judge(reply, attempt).await
@@ -197,6 +206,27 @@ impl Lobby {
             return Ok(Step::On);
         };
         self.check_ban(&current.user)?;
+        let command = match self.weigh(command, current) {
+            Proof::Forward(command) => command,
+            Proof::In(reply) => return Ok(Step::In(reply)),
+            Proof::Ask => {
+                self.answer(&code_required());
+                return Ok(Step::On);
+            }
+            Proof::OutOfOrder => {
+                self.refuse(verb, Refusal::UserFirst);
+                return Ok(Step::On);
+            }
+            Proof::Failed(result) => {
+                current.standing = Standing::Over;
+                let backend = current.back.as_ref().map(|back| back.backend_name());
+                let result = if backend.is_some() { result } else { current.without };
+                let user = current.user.clone();
+                self.imitate(LoginAnswer::Password).await?;
+                self.report_login(&user, backend.as_deref(), result);
+                return self.reject(&user, None).await;
+            }
+        };
         let lost = current.standing == Standing::Lost;
         let Some(back) = current.back.as_mut().filter(|_| !lost) else {
             current.standing = Standing::Over;
@@ -286,7 +316,7 @@ impl Lobby {
         let deadline = self.context.settings().timeouts.backend_reply;
         let utf8 = self.utf8;
         if let Err(stop) = self.unless_gone(prepare(&mut back, utf8, deadline)).await {
-            *attempt = Some(Attempt::new(user, Some(back)));
+            *attempt = Some(Attempt::new(user, Some(back), Factor::None));
             return Err(stop);
         }
         self.pass(&reply);
@@ -317,7 +347,7 @@ impl Lobby {
 
     /// Users can have different fates, so no reply may tell which.
     fn tells_apart(&self) -> bool {
-        self.context.settings().routes.tell_users_apart()
+        self.context.surroundings.second_factor.is_some() || self.context.settings().routes.tell_users_apart()
     }
 
     /// The client's certificate, where it showed one, is this user's.

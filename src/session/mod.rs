@@ -13,6 +13,7 @@ mod greet;
 mod login;
 mod pair;
 mod run;
+mod second_factor;
 mod serve;
 mod settings;
 

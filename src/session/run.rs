@@ -20,7 +20,7 @@ use crate::backend::Pool;
 use crate::data::{Advertise, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
 use crate::net::{Blocks, Endpoints, Socket};
-use crate::policy::{Admission, ClientCertificate, Pace, Permit};
+use crate::policy::{Admission, ClientCertificate, Pace, Permit, SecondFactor};
 use crate::tls::{FrontTls, Stream};
 
 /// What all sessions of one configuration share. A session keeps the one it began with, across reloads.
@@ -43,6 +43,8 @@ pub struct Surroundings {
     pub pace: Arc<Pace>,
     /// Memory for transfers.
     pub blocks: Blocks,
+    /// The second factor; `None`: the password is enough.
+    pub second_factor: Option<SecondFactor>,
     /// Who hears of everything.
     pub observer: Arc<dyn Observer>,
 }

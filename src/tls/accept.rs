@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -38,6 +39,9 @@ const DOWNLOAD_TICKETS: usize = 2;
 /// proftpd#744, libunftp#285). OpenSSL offers each session once; a client that keeps only the newest (PHP) has none left
 /// after an upload without a ticket.
 const UPLOAD_TICKETS: usize = 1;
+/// How long a client has to hear an alert, and how many pieces of what it sends meanwhile are read.
+const FAREWELL: Duration = Duration::from_secs(1);
+const UNHEARD: usize = 64;
 const READS: u8 = 1;
 const SENDS: u8 = 2;
 
@@ -220,9 +224,20 @@ impl SessionTls {
             if !tls13 {
                 connection.expect_tls12();
             }
-            Ok::<_, HandshakeFailure>((start.into_stream(self.config(&connection, CONTROL_TICKETS)).await?, sni))
+            let config = self.config(&connection, CONTROL_TICKETS);
+            Ok::<_, HandshakeFailure>((start.into_stream(config).into_fallible().await, sni))
         };
-        let (stream, sni) = timeout(deadline, shaking).await.map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let (shaken, sni) = timeout(deadline, shaking).await.map_err(|_| HandshakeFailure::timeout(deadline))??;
+        let stream = match shaken {
+            Ok(stream) => stream,
+            Err((error, socket)) => {
+                let failure = HandshakeFailure::from(error);
+                if failure.result == HandshakeResult::CertificateRejected {
+                    let_hear(socket).await;
+                }
+                return Err(failure);
+            }
+        };
         let handshake = describe(stream.get_ref().1, Leg::Front, Channel::Control);
         self.control_name.clone_from(&sni);
         self.client = stream.get_ref().1.peer_certificates().and_then(ClientIdentity::of);
@@ -273,6 +288,24 @@ impl SessionTls {
         config.session_storage = Arc::clone(connection) as Arc<dyn rustls::server::StoresServerSessions>;
         config.send_tls13_tickets = if self.tickets.enabled() { tickets } else { 0 };
         Arc::new(config)
+    }
+}
+
+/// Lets a client hear the alert that says what is wrong with its certificate. With TLS 1.3 it believes itself connected
+/// and sends on; closing with bytes unread would be a reset, which overtakes the alert.
+async fn let_hear(mut socket: Socket) {
+    let hearing = async {
+        socket.shutdown().await?;
+        let mut rest = [0; 1024];
+        for _ in 0..UNHEARD {
+            if socket.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    if let Ok(Err(error)) = timeout(FAREWELL, hearing).await {
+        tracing::trace!(%error, "a client did not wait for the alert");
     }
 }
 

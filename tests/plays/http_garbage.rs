@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt;
 
-use crate::stage::{End, Stage};
+use crate::stage::{End, Setup, Stage};
 
 #[tokio::test]
 async fn an_http_verb_as_the_first_command_ends_the_session() {
@@ -58,6 +58,41 @@ async fn garbage_on_an_implicit_listener_ends_the_session() {
         "tls_handshakes_total{channel=\"control\",kind=\"none\",leg=\"front\",result=\"not_tls\",version=\"none\"}";
     stage.counts(handshake, 1).await;
     stage.is_empty().await;
+}
+
+/// With the default deadline of ten seconds, which is not waited for.
+#[tokio::test]
+async fn what_is_no_tls_on_an_implicit_listener_is_told_by_its_first_byte() {
+    let stage = Stage::start(Setup::new().with("timeouts", "tls_handshake: 1h")).await;
+    let garbage =
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"SSH-2.0-x\r\n", b"\0", b"\x80\x2e\x01\x03\x01", b"\xff\xfb\x01"];
+    for bytes in garbage {
+        let mut client = stage.connects_implicitly().await;
+        client.talk.say_raw(bytes).await;
+        let end = client.ends().await;
+        assert!(matches!(end, End::Fin | End::Reset), "{end:?}");
+    }
+    let handshake =
+        "tls_handshakes_total{channel=\"control\",kind=\"none\",leg=\"front\",result=\"not_tls\",version=\"none\"}";
+    stage.counts(handshake, 5).await;
+    stage.is_empty().await;
+    stage.implicit_client().await;
+}
+
+#[tokio::test]
+async fn garbage_holds_up_nobody() {
+    let stage = Stage::start(Setup::new().with("limits", "sessions_per_address: 1000")).await;
+    let mut silent = Vec::new();
+    for turn in 0..200 {
+        let mut client = stage.connects_implicitly().await;
+        if turn % 2 == 0 {
+            client.talk.say_raw("GET / HTTP/1.1\r\n\r\n").await;
+        }
+        silent.push(client);
+    }
+    stage.implicit_client().await;
+    stage.secured_client().await;
+    stage.counts("sessions_total{listener=\"implicit\",outcome=\"tls_failed\"}", 100).await;
 }
 
 #[tokio::test]

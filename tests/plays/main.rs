@@ -40,6 +40,7 @@ mod quit_stat_noop;
 mod rein;
 mod replies;
 mod resumption;
+mod second_factor;
 mod secrets;
 mod stage;
 mod telnet;

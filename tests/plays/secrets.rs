@@ -43,6 +43,35 @@ async fn no_password_in_any_log_line() {
     is_nowhere(&stage, PASSWORD);
 }
 
+/// Where a code is asked for, the password waits for it; both are as secret.
+#[tokio::test]
+async fn no_code_and_no_password_beside_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let (secret, code) = ("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "27182818");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("totp.secrets");
+    std::fs::write(&file, format!("bob:{secret}:8\n")).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let totp = format!("totp: {{ secrets: \"{}\" }}", file.display());
+    let stage = Stage::start(Setup::new().with("access", totp)).await;
+    let mut client = stage.secured_client().await;
+    for proofs in [&[format!("PASS {PASSWORD}:{code}")][..], &[format!("PASS {PASSWORD}"), format!("ACCT {code}")]] {
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        for proof in proofs {
+            client.says(proof).await;
+            client.reply("332 or 530").await;
+        }
+    }
+    client.says_and_hears("QUIT", "221 ").await;
+    stage.is_empty().await;
+    for hidden in [secret, code, PASSWORD] {
+        is_nowhere(&stage, hidden);
+    }
+}
+
 #[tokio::test]
 async fn no_password_of_a_refused_line() {
     let secret = "hunter-of-refused-lines";

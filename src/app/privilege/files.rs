@@ -64,6 +64,10 @@ impl Files {
                 }
             }
         }
+        // `access.totp.secrets`
+        if let Some(second) = &settings.second_factor {
+            files.reads(&second.secrets);
+        }
         // `state_dir`
         if let Some(folder) = &settings.tls.state_dir {
             files.written.insert(folder.clone());

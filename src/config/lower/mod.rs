@@ -14,6 +14,7 @@ mod routes;
 mod scalars;
 mod service;
 mod tls;
+mod totp;
 
 use std::path::Path;
 
@@ -47,6 +48,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         backends: backends::backends(reader, root, &bound),
         routes: routes::routes(reader, root, Known { listeners: &names, backends: &backend_names }),
         access: access::access(reader, access),
+        second_factor: totp::totp(reader, access),
         limits: limits::limits(reader, limits),
         command_length: limits::command_length(reader, limits),
         reply_length: limits::reply_length(reader, limits),

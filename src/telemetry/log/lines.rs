@@ -114,6 +114,9 @@ pub(in crate::telemetry) fn login(who: &Who, user: &[u8], backend: Option<&str>,
         | LoginResult::NoRoute
         | LoginResult::Banned
         | LoginResult::CertificateMismatch
+        | LoginResult::CodeWrong
+        | LoginResult::CodeUsed
+        | LoginResult::CodeUnknown
         | LoginResult::UserLimit
         | LoginResult::BackendFailed => {
             line!(info, who, user = shown(user), backend, result = result.label(), "login failed");

@@ -1,0 +1,34 @@
+//! `access.totp`: the second factor.
+
+use super::names::user_glob;
+use super::read::{Reader, Section};
+use super::scalars::{count, readable_file};
+use crate::config::raw::{Node, Value};
+use crate::policy::{RequiredFor, SecondFactorSettings};
+
+/// RFC 6238 §5.2 recommends one period. With each more, three codes at once become two more.
+const SKEW: usize = 1;
+const MOST_SKEW: usize = 10;
+
+/// The second factor; absent: none.
+pub(super) fn totp(reader: &mut Reader<'_>, access: Section<'_>) -> Option<SecondFactorSettings> {
+    let section = reader.section(access.get("totp")?)?;
+    let directory = reader.directory;
+    let secrets = reader
+        .required(section, "secrets", "Write: secrets: /etc/ftps-gateway/totp.secrets")
+        .and_then(|node| reader.keep(node, readable_file(node, directory)));
+    let required = section.get("required").map_or(RequiredFor::Everyone, |node| required(reader, section, node));
+    let skew = reader.value(section, "skew", SKEW, |node| count(node, 0..=MOST_SKEW));
+    Some(SecondFactorSettings { secrets: secrets?, required, skew: skew as u64 })
+}
+
+/// `true`, `false`, or patterns.
+fn required(reader: &mut Reader<'_>, section: Section<'_>, node: &Node) -> RequiredFor {
+    match node.value {
+        Value::Bool(true) => RequiredFor::Everyone,
+        Value::Bool(false) => RequiredFor::Users(Vec::new()),
+        Value::Null | Value::Integer(_) | Value::Number | Value::Text | Value::List(_) | Value::Map(_) => {
+            RequiredFor::Users(reader.each(section, "required", user_glob).unwrap_or_default())
+        }
+    }
+}
