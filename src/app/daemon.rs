@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::bound::bind_low_ports;
 use super::descriptors;
-use super::gateway::{Gateway, Prepared, StartError, bind_low_ports};
+use super::gateway::{Gateway, Prepared, StartError};
 use super::privilege::{PrivilegeError, Privileges, advice, check_user, give_up, keep_memory_private};
 use crate::config::{self, Settings};
 use crate::server::Drain;

@@ -1,7 +1,6 @@
 //! A running gateway.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,13 +9,14 @@ use arc_swap::ArcSwap;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::bound::passive_addresses;
 use super::kept;
 use super::second_factor;
 use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
-use crate::data::{Advertise, PassivePorts, PortError};
+use crate::data::{Advertise, Bandwidths, PassivePorts, PortError};
 use crate::event::{Event, Observer};
-use crate::net::{Blocks, bind, bind_ahead};
+use crate::net::{Blocks, bind};
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
@@ -195,6 +195,7 @@ impl Gateway {
             ports,
             admission: Arc::clone(&admission),
             pace: Arc::default(),
+            bandwidths: Arc::new(Bandwidths::new(settings.bandwidth)),
             blocks: Blocks::default(),
             observer,
             used_codes: Arc::clone(&used_codes),
@@ -273,6 +274,11 @@ impl Gateway {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
+            // What has been moved goes on counting unless the limits are others.
+            bandwidths: match old.bandwidths.limits() == settings.bandwidth {
+                true => Arc::clone(&old.bandwidths),
+                false => Arc::new(Bandwidths::new(settings.bandwidth)),
+            },
             blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
             used_codes: Arc::clone(&self.used_codes),
@@ -393,13 +399,14 @@ struct Shared {
     ports: Arc<PassivePorts>,
     admission: Arc<Admission>,
     pace: Arc<Pace>,
+    bandwidths: Arc<Bandwidths>,
     blocks: Blocks,
     observer: Arc<dyn Observer>,
     used_codes: Arc<UsedCodes>,
 }
 
 fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, blocks, observer, used_codes } = shared;
+    let Shared { ports, admission, pace, bandwidths, blocks, observer, used_codes } = shared;
     let second_factor = settings.second_factor.as_ref().map(|totp| {
         let secrets = prepared.secrets.unwrap_or_default();
         SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
@@ -428,6 +435,7 @@ fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surr
         active: settings.data.active,
         admission,
         pace,
+        bandwidths,
         blocks,
         second_factor,
         observer,
@@ -460,52 +468,4 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         keys.push("user");
     }
     keys
-}
-
-/// Ports that the system gives to nobody but root and the holder of CAP_NET_BIND_SERVICE.
-const LOW_PORTS: std::ops::Range<u16> = 1..1024;
-
-/// Binds what only a privileged process can bind; [`Gateway::start`] finds it there.
-///
-/// # Errors
-/// The first that cannot be had.
-pub(super) fn bind_low_ports(settings: &Settings) -> Result<(), StartError> {
-    let listeners = settings.listeners.iter().map(|listener| listener.address);
-    let clients_dial = passive_addresses(listeners.clone().map(|address| address.ip()));
-    let ports = settings.data.ports.clone().filter(|port| LOW_PORTS.contains(port));
-    let passive = ports.flat_map(|port| clients_dial.iter().map(move |&ip| SocketAddr::new(ip, port)));
-    let admin = settings.admin.iter().map(|admin| admin.address);
-    for address in listeners.chain(passive).chain(admin).filter(|address| LOW_PORTS.contains(&address.port())) {
-        let problem = |error| StartError::Bind { address, what: format!("cannot listen on {address}: {error}") };
-        bind_ahead(address).map_err(problem)?;
-    }
-    Ok(())
-}
-
-/// Where passive ports are bound: on each address that clients can dial, once.
-fn passive_addresses(listeners: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    let addresses: HashSet<IpAddr> = listeners.collect();
-    if addresses.contains(&IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
-        return vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    }
-    let all_ipv4 = addresses.contains(&IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let wanted = |address: &IpAddr| !all_ipv4 || address.is_ipv6() || address.is_unspecified();
-    addresses.into_iter().filter(wanted).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passive_ports_are_bound_once_on_what_clients_can_dial() {
-        let addresses = |list: &[&str]| {
-            let mut bound = passive_addresses(list.iter().map(|address| address.parse().unwrap()));
-            bound.sort();
-            bound.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(addresses(&["::", "127.0.0.1", "::"]), ["::"]);
-        assert_eq!(addresses(&["0.0.0.0", "127.0.0.1", "::1"]), ["0.0.0.0", "::1"]);
-        assert_eq!(addresses(&["10.0.0.1", "10.0.0.1", "10.0.0.2"]), ["10.0.0.1", "10.0.0.2"]);
-    }
 }

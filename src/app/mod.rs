@@ -1,5 +1,6 @@
 //! Wiring: the one place where all rooms meet. Start, reload, drain, stop.
 
+mod bound;
 mod daemon;
 #[cfg(feature = "demo")]
 mod demo;

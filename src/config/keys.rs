@@ -101,6 +101,10 @@ pub(super) const KEYS: &[Key] = keys! {
     "limits.sessions_per_user" Default("50");
     "limits.command_length" Default("4096");
     "limits.reply_length" Default("8192");
+    "limits.bandwidth" Section;
+    "limits.bandwidth.session" Nothing;
+    "limits.bandwidth.user" Nothing;
+    "limits.bandwidth.total" Nothing;
     "limits.failed_logins" Section;
     "limits.failed_logins.attempts" Default("5");
     "limits.failed_logins.within" Default("10m");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::data::Bandwidth;
 use crate::policy::{Access, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
 use crate::session::Timeouts;
 use crate::telemetry::{AdminSettings, LogSettings};
@@ -28,6 +29,8 @@ pub struct Settings {
     pub second_factor: Option<SecondFactorSettings>,
     /// How many sessions.
     pub limits: Limits,
+    /// How many bytes a second.
+    pub bandwidth: Bandwidth,
     /// The longest command line in bytes.
     pub command_length: usize,
     /// The longest line of a backend's reply in bytes.

@@ -5,12 +5,14 @@
 //! of a source is never taken for more than it was. Not in this room: when what happens (`session`).
 
 mod advertise;
+mod bandwidth;
 mod open;
 mod ports;
 mod relay;
 mod settings;
 
 pub use advertise::Advertise;
+pub use bandwidth::{Bandwidth, Bandwidths, Share};
 pub use open::{BackDoor, FrontDoor, OpenError, open_back, open_front};
 pub use ports::{Arrival, PassivePorts, PortError, Reservation, Tenancy};
 pub use relay::{Drained, Pump, PumpEnd, PumpReport, drain, pump_download, pump_upload};

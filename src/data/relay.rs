@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::bandwidth::Share;
 use crate::event::{Direction, Event, Observer};
 use crate::net::{Blocks, Room};
 use crate::tls::{DataStream, WhyClosed};
@@ -45,6 +46,8 @@ pub struct Pump {
     pub stall: Duration,
     /// Memory for what is on its way.
     pub blocks: Blocks,
+    /// How much may go.
+    pub share: Share,
     /// Who hears of moved bytes.
     pub observer: Arc<dyn Observer>,
 }
@@ -61,14 +64,14 @@ pub struct PumpReport {
 
 /// Moves bytes from the backend to the client until the backend ends or something breaks. `moved` hears each block.
 pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
-    let Pump { mut front, mut back, stall, blocks, observer } = pump;
+    let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
     // Under TLS a missing close_notify tells the client of a cut; in clear only a reset does.
     front.socket().reset_on_close(!front.is_private());
     let (source, sink) = (back.socket().progress(), front.socket().progress());
     // FIN and then a reset for what it still sends is EPIPE to a backend, and the signal that comes with it is the end of
     // some (inetutils-ftpd loses the whole session); a reset alone is ECONNRESET.
     back.socket().reset_on_close(true);
-    let mut speed = Speed::new();
+    let mut speed = Speed::new(&share);
     let end = loop {
         let room = Room { large: speed.is_fast(), sealed: front.is_private() };
         let piece = match source.unless_stalled(stall, back.read(&blocks, room)).await {
@@ -85,6 +88,7 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
         speed.moved(read);
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
+        take_turns(&share, read).await;
     };
     PumpReport { front, back, end }
 }
@@ -92,11 +96,11 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
 /// Moves bytes from the client to the backend until the client ends or something breaks. The backend's side is read
 /// too: its TLS tickets come there (without them the next data connection could not resume), and its early close.
 pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
-    let Pump { mut front, mut back, stall, blocks, observer } = pump;
+    let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
     // Until it is finished properly, however this ends, the backend must not take it for a whole file.
     back.socket().reset_on_close(true);
     let (source, sink) = (front.socket().progress(), back.socket().progress());
-    let mut speed = Speed::new();
+    let mut speed = Speed::new(&share);
     let mut heard = 0;
     let mut back_ended = false;
     let end = loop {
@@ -129,8 +133,16 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
         speed.moved(read);
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Upload, bytes: read as u64 });
+        take_turns(&share, read).await;
     };
     PumpReport { front, back, end }
+}
+
+/// Lets others at the processor: a transfer at full speed always has something to do, and would go on for as long as the
+/// runtime lets it. What has gone is paid for.
+async fn take_turns(share: &Share, moved: usize) {
+    tokio::task::yield_now().await;
+    share.pay(moved).await;
 }
 
 /// Reads and forgets until the peer ends, for at most `limit`: closing with unread bytes in the system would reset the
@@ -170,6 +182,8 @@ struct Speed {
     moved: usize,
     enough: usize,
     fast: bool,
+    /// Its bandwidth lets it be fast.
+    may: bool,
 }
 
 impl Speed {
@@ -178,12 +192,13 @@ impl Speed {
     /// Bytes in a second that make a transfer fast. The system of a slow peer may take some at once.
     const FAST: usize = 4 * 1024 * 1024;
 
-    fn new() -> Self {
-        Self { since: Instant::now(), moved: 0, enough: Self::BEGINNING, fast: false }
+    fn new(share: &Share) -> Self {
+        let may = share.slowest().is_none_or(|slowest| slowest.get() >= Self::FAST);
+        Self { since: Instant::now(), moved: 0, enough: Self::BEGINNING, fast: false, may }
     }
 
     fn is_fast(&self) -> bool {
-        self.fast
+        self.fast && self.may
     }
 
     fn moved(&mut self, bytes: usize) {
@@ -191,7 +206,7 @@ impl Speed {
         let seconds = now.duration_since(self.since).as_secs();
         if seconds > 0 {
             let fast = self.moved as u64 >= seconds.saturating_mul(Self::FAST as u64);
-            *self = Self { since: now, moved: 0, enough: Self::FAST, fast };
+            *self = Self { since: now, moved: 0, enough: Self::FAST, fast, may: self.may };
         }
         self.moved += bytes;
         self.fast |= self.moved >= self.enough;
@@ -226,7 +241,14 @@ mod tests {
         for upload in [false, true] {
             let ((mut client, front), (mut backend, back)) = (pair().await, pair().await);
             let stall = Duration::from_secs(10);
-            let pump = Pump { front, back, stall, blocks: Blocks::default(), observer: Arc::new(Unobserved) };
+            let pump = Pump {
+                front,
+                back,
+                stall,
+                blocks: Blocks::default(),
+                share: Share::default(),
+                observer: Arc::new(Unobserved),
+            };
             let source = if upload { &mut client } else { &mut backend };
             source.write_all(b"a beginning").await.unwrap();
             let (moved, mut begun) = tokio::sync::mpsc::unbounded_channel();

@@ -17,7 +17,7 @@ use super::login::LoggedIn;
 use super::serve::{Served, serve};
 use super::settings::Settings;
 use crate::backend::Pool;
-use crate::data::{Advertise, PassivePorts, SourcePort};
+use crate::data::{Advertise, Bandwidths, PassivePorts, SourcePort};
 use crate::event::{By, Channel, Ended, Event, Leg, Observer, Reason, Stage, Who, Why};
 use crate::net::{Blocks, Endpoints, Socket};
 use crate::policy::{Admission, ClientCertificate, Pace, Permit, SecondFactor};
@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub admission: Arc<Admission>,
     /// How long logins take.
     pub pace: Arc<Pace>,
+    /// How many bytes a second.
+    pub bandwidths: Arc<Bandwidths>,
     /// Memory for transfers.
     pub blocks: Blocks,
     /// The second factor; `None`: the password is enough.

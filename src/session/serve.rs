@@ -198,6 +198,7 @@ impl Stand {
             who: Arc::clone(&lobby.context.who),
             surroundings: Arc::clone(surroundings),
             user: user.clone(),
+            share: surroundings.bandwidths.share(&user),
             software: lobby.software.clone(),
             client: lobby.context.client,
             dialled: lobby.context.dialled,

@@ -1,6 +1,8 @@
 //! Places: in all, for an address, for a user; and that they are given back.
 
-use crate::stage::{End, Setup, Stage};
+use std::time::{Duration, Instant};
+
+use crate::stage::{End, Scene, Setup, Stage};
 
 #[tokio::test]
 async fn sessions_in_all() {
@@ -91,4 +93,38 @@ async fn a_hundred_sessions_leave_nothing_behind() {
     stage.counts("sessions_active{listener=\"explicit\"}", 100).await;
     drop(clients);
     stage.is_empty().await;
+}
+
+/// Bytes are paid for before the end is passed on, so a transfer is not faster than its limit and what was saved up, 400 ms
+/// at most.
+#[tokio::test]
+async fn bandwidth_of_a_session_of_a_user_and_in_all() {
+    let content: Vec<u8> = (0..629_146u32).map(|number| (number % 251) as u8).collect();
+    for limit in ["session", "user", "total"] {
+        for upload in [false, true] {
+            let setup = Setup::new().with("limits", format!("bandwidth: {{ {limit}: 1MiB }}"));
+            let mut scene = Scene::open(setup).await;
+            let mut transfer = scene.begins(if upload { "STOR file" } else { "RETR file" }).await;
+            let began = Instant::now();
+            let received = if upload {
+                let client = async {
+                    transfer.client.sends(&content).await;
+                    transfer.client.finishes().await;
+                };
+                let (_, received) = tokio::join!(client, transfer.backend.receives_all());
+                scene.backend.says("226 Done").await;
+                received
+            } else {
+                let backend = async {
+                    transfer.backend.sends(&content).await;
+                    transfer.backend.finishes().await;
+                    scene.backend.says("226 Done").await;
+                };
+                tokio::join!(backend, transfer.client.receives_all()).1
+            };
+            assert!(received.0 == content);
+            assert!(began.elapsed() > Duration::from_millis(150), "{limit}: {:?}", began.elapsed());
+            scene.client.hears("226 Done").await;
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! `limits` and `timeouts`.
 
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::read::{Reader, Section};
 use super::scalars::{count, duration, size, text};
+use crate::data::Bandwidth;
 use crate::policy::{FailedLogins, Limits};
 use crate::session::Timeouts;
 
@@ -16,6 +18,9 @@ const COMMAND_LENGTH: RangeInclusive<usize> = 512..=64 << 10;
 
 /// One line of a reply; long path names come back in them.
 const REPLY_LENGTH: RangeInclusive<usize> = 512..=1 << 20;
+
+/// Bytes a second: less is a stall, more than this no network moves.
+const BANDWIDTH: RangeInclusive<usize> = 1 << 10..=64 << 30;
 
 /// A deadline of nothing refuses everyone; one of days is none.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
@@ -41,6 +46,13 @@ pub(super) fn limits(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
         sessions_per_user: limit("sessions_per_user", 50),
         failed_logins,
     }
+}
+
+/// How many bytes a second.
+pub(super) fn bandwidth(reader: &mut Reader<'_>, section: Section<'_>) -> Bandwidth {
+    let section = reader.subsection(section, "bandwidth");
+    let mut rate = |key| reader.optional(section, key, |node| size(node, BANDWIDTH)).and_then(NonZeroUsize::new);
+    Bandwidth { session: rate("session"), user: rate("user"), total: rate("total") }
 }
 
 /// Wrong passwords; `off`: they are not counted.

@@ -50,6 +50,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         access: access::access(reader, access),
         second_factor: totp::totp(reader, access),
         limits: limits::limits(reader, limits),
+        bandwidth: limits::bandwidth(reader, limits),
         command_length: limits::command_length(reader, limits),
         reply_length: limits::reply_length(reader, limits),
         timeouts: limits::timeouts(reader, timeouts),

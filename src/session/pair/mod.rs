@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::Surroundings;
 use super::dialogue::{BackNews, Input};
 use crate::data::{
-    BackDoor, FrontDoor, OpenError, Pump, PumpReport, SourcePort, Tenancy, open_back, open_front, pump_download,
+    BackDoor, FrontDoor, OpenError, Pump, PumpReport, Share, SourcePort, Tenancy, open_back, open_front, pump_download,
     pump_upload,
 };
 use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
@@ -38,6 +38,7 @@ pub(super) struct Parties {
     pub(super) who: Arc<Who>,
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) user: Vec<u8>,
+    pub(super) share: Share,
     pub(super) software: Option<Vec<u8>>,
     /// The client's address and the address it dialled.
     pub(super) client: IpAddr,
@@ -301,7 +302,8 @@ impl DataPair {
         let stall = self.parties.surroundings.settings.timeouts.data_stall;
         let surroundings = &self.parties.surroundings;
         let blocks = surroundings.blocks.clone();
-        let pump = Pump { front, back, stall, blocks, observer: Arc::clone(&surroundings.observer) };
+        let (share, observer) = (self.parties.share.clone(), Arc::clone(&surroundings.observer));
+        let pump = Pump { front, back, stall, blocks, share, observer };
         let moved = Arc::clone(&self.moved);
         let count = move |bytes| {
             moved.fetch_add(bytes, Ordering::Relaxed);
