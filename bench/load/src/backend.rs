@@ -36,6 +36,13 @@ pub(crate) struct Backend {
     state: Arc<State>,
 }
 
+/// How it takes TLS, for each kind of connection.
+#[derive(Clone)]
+struct Tls {
+    control: TlsAcceptor,
+    data: TlsAcceptor,
+}
+
 #[derive(Debug, Default)]
 struct State {
     source: AtomicU64,
@@ -47,7 +54,8 @@ struct State {
 impl Backend {
     /// Starts it on a thread of its own.
     pub(crate) fn start(identity: &Identity) -> Result<Self> {
-        let acceptor = TlsAcceptor::from(Arc::new(identity.server()?));
+        let [control, data] = identity.server()?.map(TlsAcceptor::from);
+        let tls = Tls { control, data };
         let state = Arc::new(State::default());
         let listen = || -> Result<(std::net::TcpListener, SocketAddr)> {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -63,7 +71,7 @@ impl Backend {
             runtime.block_on(async move {
                 let served = tokio::try_join!(
                     serve(ftp, |stream| converse(stream, None)),
-                    serve(ftps, |stream| converse(stream, Some(acceptor.clone()))),
+                    serve(ftps, |stream| converse(stream, Some(tls.clone()))),
                     serve(source, |stream| pour(stream, Arc::clone(&shared))),
                     serve(sink, |stream| swallow(stream, Arc::clone(&shared))),
                 );
@@ -130,15 +138,20 @@ pub(crate) async fn send(to: &mut (impl AsyncWrite + Unpin), bytes: u64) -> std:
 
 /// Takes everything up to the end.
 pub(crate) async fn receive(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    count(from, &mut bytes).await?;
+    Ok(bytes)
+}
+
+async fn count(from: &mut (impl AsyncRead + Unpin), bytes: &mut u64) -> std::io::Result<()> {
     // Small transfers do not pay for a large block.
     let mut block = vec![0; 4096];
-    let mut bytes = 0;
     loop {
         match from.read(&mut block).await? {
-            0 => return Ok(bytes),
+            0 => return Ok(()),
             read => {
-                bytes += read as u64;
-                if bytes > 65_536 && block.len() < BLOCK {
+                *bytes += read as u64;
+                if *bytes > 65_536 && block.len() < BLOCK {
                     block.resize(BLOCK, 0);
                 }
             }
@@ -150,7 +163,7 @@ pub(crate) async fn receive(from: &mut (impl AsyncRead + Unpin)) -> std::io::Res
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-async fn converse(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> std::io::Result<()> {
+async fn converse(stream: TcpStream, tls: Option<Tls>) -> std::io::Result<()> {
     let here = stream.local_addr()?.ip();
     let mut control: BufReader<Box<dyn Stream>> = BufReader::with_capacity(512, Box::new(stream));
     let mut data = None;
@@ -163,10 +176,10 @@ async fn converse(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> std::io::
             return Ok(());
         }
         let (verb, argument) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
-        let reply = match (verb.to_ascii_uppercase().as_str(), &acceptor) {
-            ("AUTH", Some(acceptor)) => {
+        let reply = match (verb.to_ascii_uppercase().as_str(), &tls) {
+            ("AUTH", Some(tls)) => {
                 say(&mut control, "234 begin").await?;
-                let private = acceptor.accept(control.into_inner()).await?;
+                let private = tls.control.accept(control.into_inner()).await?;
                 control = BufReader::with_capacity(512, Box::new(private));
                 continue;
             }
@@ -193,7 +206,7 @@ async fn converse(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> std::io::
                 Some(listener) => {
                     say(&mut control, "150 go").await?;
                     let upload = verb.eq_ignore_ascii_case("STOR");
-                    let acceptor = acceptor.as_ref().filter(|_| private);
+                    let acceptor = tls.as_ref().filter(|_| private).map(|tls| &tls.data);
                     transfer(listener, acceptor, (!upload).then_some(argument)).await?
                 }
             },
@@ -235,8 +248,15 @@ async fn transfer(listener: TcpListener, tls: Option<&TlsAcceptor>, name: Option
             Ok("226 sent".to_owned())
         }
         None => {
-            let bytes = receive(&mut stream).await?;
-            stream.shutdown().await?;
+            let mut bytes = 0;
+            match count(&mut stream, &mut bytes).await {
+                // mod_proxy ends uploads without close_notify. The count tells whether all is there.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                ended => {
+                    ended?;
+                    stream.shutdown().await?;
+                }
+            }
             Ok(format!("226 stored {bytes}"))
         }
     }

@@ -104,6 +104,10 @@ pub(crate) fn goals(figures: &Figures) -> Vec<Goal> {
     goals.push(beside_mod_proxy("NOOP p50", "NOOP p50, µs", AtMost(0.5)));
     goals.push(value("NOOP p99 beside a full download, ms", "NOOP beside a full download p99, ms", AtMost(5.0)));
     goals.push(value("NOOP p99 beside a full upload, ms", "NOOP beside a full upload p99, ms", AtMost(5.0)));
+    for limit in ["session down", "session up", "user down", "total up"] {
+        let figure = format!("limits.bandwidth.{limit}, % off");
+        goals.push(value(&figure, figure.clone(), AtMost(5.0)));
+    }
     goals.push(value("memory of 1000 slow downloads, MiB", "1000 slow downloads, MiB", AtMost(64.0)));
     goals.push(value("memory of 1000 slow uploads, MiB", "1000 slow uploads, MiB", AtMost(64.0)));
     goals.push(value("idle sessions held", HELD, AtLeast(20_000.0)));

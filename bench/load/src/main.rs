@@ -44,9 +44,9 @@ struct Arguments {
     /// Where `tests/peers/install --bench` has put the others.
     #[arg(long, default_value = "target/peers")]
     peers: PathBuf,
-    /// What a whole run writes.
-    #[arg(long, default_value = "docs/performance.md")]
-    page: PathBuf,
+    /// Where the page goes. Default: a whole run writes docs/performance.md, any other prints.
+    #[arg(long)]
+    page: Option<PathBuf>,
     /// The gateway alone.
     #[arg(long)]
     without_peers: bool,
@@ -78,8 +78,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Before there are threads: they inherit the place.
     let places = system::Places::take()?;
     let files = system::raise_files()?;
-    // Some of them leave root behind and still want to get at their files.
-    let mut folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir()?;
+    // In memory where that can be had: mod_proxy waits for a disk in each session. Some leave root behind and still want to get at
+    // their files.
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.permissions(Permissions::from_mode(0o755));
+    let mut folder = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())?;
     if arguments.keep {
         folder.disable_cleanup(true);
         println!("configurations and logs: {}", folder.path().display());
@@ -100,12 +103,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let Outcome { figures, versions, left_out } = runtime.block_on(until_ended(suite::run(&stage, &order)))?;
     let machine = Machine::look(places, files);
-    let page = page::page(&Run { machine, rounds: order.rounds, versions, left_out, figures });
-    if whole {
-        std::fs::write(&arguments.page, page)?;
-        println!("{} is written", arguments.page.display());
-    } else {
-        println!("\n{page}");
+    let quick = arguments.quick;
+    let page = page::page(&Run { machine, rounds: order.rounds, quick, versions, left_out, figures });
+    match arguments.page.clone().or_else(|| whole.then(|| "docs/performance.md".into())) {
+        Some(path) => {
+            std::fs::write(&path, page).with_context(|| format!("{} cannot be written", path.display()))?;
+            println!("{} is written", path.display());
+        }
+        None => println!("\n{page}"),
     }
     Ok(())
 }

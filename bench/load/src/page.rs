@@ -12,6 +12,8 @@ use crate::proxy::Kind;
 pub(crate) struct Run {
     pub(crate) machine: Machine,
     pub(crate) rounds: usize,
+    /// Less of everything was measured.
+    pub(crate) quick: bool,
     /// Who took part, with the version.
     pub(crate) versions: Vec<(Kind, String)>,
     /// What was left out or went wrong, with the reason.
@@ -39,7 +41,7 @@ This file is written by `./bench/run` from what that very run measured on one ma
 ";
 
 /// Rows of one table: figures that begin with one of these words.
-const TABLES: [(&str, &str, &[&str]); 5] = [
+const TABLES: [(&str, &str, &[&str]); 6] = [
     (
         "Long transfers",
         "One transfer after the other; eight streams are eight sessions at once.",
@@ -53,14 +55,20 @@ const TABLES: [(&str, &str, &[&str]); 5] = [
         &["small ", "NOOP "],
     ),
     (
+        "Limits",
+        "A limit of 20 MiB a second on one session, or on two together: how far from it the bytes come through, in either \
+         direction.",
+        &["limits."],
+    ),
+    (
         "Slow transfers",
         "So many at once, at 40 KiB in a second each: what they take more than the same sessions idle (PSS).",
         &["1000 slow "],
     ),
     (
         "Idle sessions",
-        "Logged in, one download of 1 KiB done. PSS is the processes' share of memory. Kernel memory is what slabs, kernel stacks, \
-         page tables and TCP's buffers grow by in the whole system, less what the load's own ends of the connections take. Others \
+        "Logged in, one download of 1 KiB done. PSS is the processes' share of memory. Kernel memory is what slabs (but those of file \
+         systems), kernel stacks, page tables and TCP's buffers grow by in the whole system, less what the load's own ends of the connections take. Others \
          than the gateway have a process for each session, and are measured with a hundred.",
         &["idle sessions", ""],
     ),
@@ -85,7 +93,8 @@ pub(crate) fn page(run: &Run) -> String {
     for (name, value) in run.machine.rows() {
         let _ = writeln!(page, "| {name} | {value} |");
     }
-    let _ = writeln!(page, "| rounds | {} |", run.rounds);
+    let quick = if run.quick { ", less of everything (`--quick`)" } else { "" };
+    let _ = writeln!(page, "| rounds | {}{quick} |", run.rounds);
     for (kind, version) in &run.versions {
         let _ = writeln!(page, "| {} | {version} |", kind.name());
     }
@@ -167,7 +176,14 @@ mod tests {
         figures.record("sessions, 1/s", Kind::Gateway, 1234.5);
         figures.record("9850 idle sessions: memory of each, KiB", Kind::Gateway, 20.0);
         let versions = vec![(Kind::Nginx, "1.22".to_owned())];
-        Run { machine: Machine::default(), rounds: 3, versions, left_out: vec!["HAProxy: why".to_owned()], figures }
+        Run {
+            machine: Machine::default(),
+            rounds: 3,
+            quick: false,
+            versions,
+            left_out: vec!["HAProxy: why".to_owned()],
+            figures,
+        }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use crate::measure::sessions::SMALL;
 use crate::proxy::{Kind, Ports, Stage};
 
 /// What starts a proxy of this kind, in the foreground. Its files go into `folder`.
-pub(crate) fn command(kind: Kind, stage: &Stage, folder: &Path, ports: Ports) -> Result<Command> {
+/// `limit` is one more of the gateway's.
+pub(crate) fn command(kind: Kind, stage: &Stage, folder: &Path, ports: Ports, limit: &str) -> Result<Command> {
     let configuration = match kind {
-        Kind::Gateway => gateway(stage, folder, ports)?,
+        Kind::Gateway => gateway(stage, folder, ports, limit)?,
         Kind::ModProxy => mod_proxy(stage, folder, ports)?,
         Kind::Nginx => nginx(stage, folder, ports),
         Kind::Haproxy => haproxy(stage, ports),
@@ -46,8 +47,9 @@ fn free_ports(count: u16) -> Result<(u16, u16)> {
 }
 
 /// Two listeners before two backends, PROT C allowed, limits out of the way; all else is as it comes, the log included.
-fn gateway(stage: &Stage, folder: &Path, ports: Ports) -> Result<String> {
+fn gateway(stage: &Stage, folder: &Path, ports: Ports, limit: &str) -> Result<String> {
     let (first, last) = free_ports(100)?;
+    let limit = if limit.is_empty() { String::new() } else { format!(", {limit}") };
     let (identity, backend) = (&stage.identity, &stage.backend);
     Ok(format!(
         r#"listeners:
@@ -63,7 +65,7 @@ backends:
 routes:
   - {{ listener: plain, backend: plain }}
   - {{ listener: both, backend: both }}
-limits: {{ sessions: 50000, sessions_per_address: 50000, sessions_per_user: 50000 }}
+limits: {{ sessions: 50000, sessions_per_address: 50000, sessions_per_user: 50000{limit} }}
 timeouts: {{ idle: 1h, data_stall: 10m }}
 admin: {{ address: none }}
 state_dir: {state}
@@ -93,6 +95,7 @@ TLSProtocol TLSv1.2 TLSv1.3
 TLSECCertificateFile {certificate}
 TLSECCertificateKeyFile {key}
 TLSVerifyClient off
+TLSCACertificateFile {authority}
 TLSOptions NoSessionReuseRequired
 ProxyEngine on
 ProxyRole reverse
@@ -103,6 +106,8 @@ TransferLog none
 "#,
             certificate = identity.certificate().display(),
             key = identity.key().display(),
+            // Else it reads the system's bundle of authorities anew in each session, and that is most of what one costs.
+            authority = identity.authority().display(),
         )
     };
     let private = format!("ProxyTLSEngine on\nProxyTLSCACertificateFile {}", identity.authority().display());
@@ -204,7 +209,7 @@ fn vsftpd(stage: &Stage, folder: &Path, ports: Ports) -> Result<String> {
     fs::write(root.join(SMALL.to_string()), vec![b'x'; usize::try_from(SMALL)?])?;
     Ok(format!(
         "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\nmax_clients=0\nmax_per_ip=0\n\
-         anonymous_enable=YES\nlocal_enable=NO\nno_anon_password=NO\nanon_root={root}\nftp_username=nobody\n\
+         anonymous_enable=YES\nlocal_enable=NO\nno_anon_password=NO\nanon_root={root}\nftp_username=daemon\n\
          nopriv_user=nobody\nsecure_chroot_dir={empty}\nseccomp_sandbox=NO\nxferlog_enable=NO\n\
          idle_session_timeout=3600\npasv_promiscuous=NO\n\
          ssl_enable=YES\nssl_tlsv1=YES\nssl_ciphers=HIGH\nallow_anon_ssl=YES\nrequire_ssl_reuse=NO\n\

@@ -130,10 +130,19 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts one and waits until it listens. `label` names its files.
     pub(crate) fn start(kind: Kind, stage: &Stage, label: &str) -> Result<Self> {
+        Self::start_with(kind, stage, label, "")
+    }
+
+    /// A gateway that has this, too, under `limits`.
+    pub(crate) fn start_limited(stage: &Stage, label: &str, limit: &str) -> Result<Self> {
+        Self::start_with(Kind::Gateway, stage, label, limit)
+    }
+
+    fn start_with(kind: Kind, stage: &Stage, label: &str, limit: &str) -> Result<Self> {
         let folder = stage.folder.join(label.replace(char::is_whitespace, "-"));
         fs::create_dir_all(&folder)?;
         let ports = Ports::free()?;
-        let mut command = peers::command(kind, stage, &folder, ports)?;
+        let mut command = peers::command(kind, stage, &folder, ports, limit)?;
         let log = folder.join("log");
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
@@ -150,14 +159,19 @@ impl Proxy {
 
     fn wait_for(&mut self, log: &Path) -> Result<()> {
         let name = self.kind.name();
+        // Where its files lie says nothing to a reader of what went wrong.
+        let said = || -> Result<String> {
+            let folder = log.parent().unwrap_or(log).display().to_string() + "/";
+            Ok(fs::read_to_string(log)?.replace(&folder, ""))
+        };
         let began = Instant::now();
         for address in self.ports.of(self.kind) {
             while TcpStream::connect(address).is_err() {
                 if let Some(status) = self.child.try_wait()? {
-                    bail!("{name} has ended at once, {status}:\n{}", fs::read_to_string(log)?);
+                    bail!("{name} has ended at once, {status}:\n{}", said()?);
                 }
                 if began.elapsed() > PATIENCE {
-                    bail!("{name} does not listen on {address}:\n{}", fs::read_to_string(log)?);
+                    bail!("{name} does not listen on {address}:\n{}", said()?);
                 }
                 sleep(Duration::from_millis(20));
             }

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use crate::figures::Figures;
 use crate::machine::output;
-use crate::measure::{Amount, beside, bulk, idle, sessions, slow, small};
+use crate::measure::{Amount, bandwidth, beside, bulk, idle, sessions, slow, small};
 use crate::proxy::{Kind, Proxy, Stage};
 use crate::system::sessions_that_fit;
 
@@ -20,6 +20,8 @@ pub(crate) enum Part {
     Small,
     /// Commands beside a transfer.
     Beside,
+    /// Limits of bandwidth.
+    Bandwidth,
     /// Memory of slow transfers.
     Slow,
     /// Memory of idle sessions.
@@ -55,12 +57,17 @@ impl Outcome {
         if kind == Kind::Gateway {
             bail!("{part}: {error:#}");
         }
-        let line = format!("{}, {part}: {error:#}", kind.name());
-        eprintln!("{line}");
+        self.leave_out(format!("{}, {part}: {error:#}", kind.name()));
+        Ok(())
+    }
+
+    /// Once, however many rounds it is missing from; in one line, because it becomes one of a list.
+    fn leave_out(&mut self, reason: String) {
+        let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
         if !self.left_out.contains(&line) {
+            eprintln!("left out: {line}");
             self.left_out.push(line);
         }
-        Ok(())
     }
 }
 
@@ -76,6 +83,14 @@ pub(crate) async fn run(stage: &Stage, order: &Order) -> Result<Outcome> {
             }
             Err(error) => outcome.settle(kind, "start", Err(error))?,
         }
+    }
+    let (wanted, fit) = (order.amount.idle.last().copied().unwrap_or(0), sessions_that_fit(order.files));
+    if order.parts.contains(&Part::Idle) && fit < wanted {
+        outcome.leave_out(format!(
+            "{wanted} idle sessions: one takes two open files of the gateway's, and a process may have {} at most on this \
+             machine. {fit} fit.",
+            order.files
+        ));
     }
     for round in 1..=order.rounds {
         println!("round {round} of {}", order.rounds);
@@ -114,6 +129,12 @@ async fn measure(stage: &Stage, order: &Order, part: Part, proxies: &[Proxy], ou
             for proxy in proxies.iter().filter(|proxy| proxy.kind.is_ftp_proxy()) {
                 let done = beside::measure(stage, proxy, amount, &mut outcome.figures).await;
                 outcome.settle(proxy.kind, "commands beside a transfer", done)?;
+            }
+        }
+        // A gateway that knows no such limit does not start with one.
+        Part::Bandwidth => {
+            if let Err(error) = bandwidth::measure(stage, amount, &mut outcome.figures).await {
+                outcome.leave_out(format!("limits.bandwidth: {error:#}"));
             }
         }
         Part::Slow => slow::measure(stage, Kind::Gateway, amount, &mut outcome.figures).await?,

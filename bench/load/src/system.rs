@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// What is kept free of the limit for open files: listeners, libraries, pipes.
-const SPARE_FILES: u64 = 300;
+/// What is kept free of the limit for open files: passive ports, data connections of those that are just coming, pipes.
+const SPARE_FILES: u64 = 600;
 
 /// Which processors take what.
 #[derive(Clone, Copy, Debug)]
@@ -97,19 +97,71 @@ pub(crate) fn pss_bytes(root: u32) -> Result<f64> {
     Ok(sum)
 }
 
-/// Bytes of memory that the whole kernel has for processes and sockets: slabs, stacks, page tables, and what TCP has in its
-/// buffers.
+/// Bytes of memory that the whole kernel has for processes and sockets: slabs but those of file systems, stacks, page tables,
+/// and what TCP has in its buffers.
 pub(crate) fn kernel_bytes() -> Result<f64> {
     let meminfo = fs::read_to_string("/proc/meminfo")?;
-    let own = ["Slab:", "KernelStack:", "PageTables:"].iter().filter_map(|name| kilobytes(&meminfo, name)).sum::<f64>();
+    let own = ["KernelStack:", "PageTables:"].iter().filter_map(|name| kilobytes(&meminfo, name)).sum::<f64>();
+    // Only root may read it.
+    let slabs = fs::read_to_string("/proc/slabinfo").context("kernel memory is for root to see")?;
     let sockets = fs::read_to_string("/proc/net/sockstat")?;
     let pages = sockets.lines().find(|line| line.starts_with("TCP:")).and_then(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
         words.windows(2).find(|pair| pair[0] == "mem")?[1].parse::<f64>().ok()
     });
-    Ok(own * 1024.0 + pages.context("no TCP memory in sockstat")? * rustix::param::page_size() as f64)
+    let pages = pages.context("no TCP memory in sockstat")? + slab_pages(&slabs);
+    Ok(own * 1024.0 + pages * rustix::param::page_size() as f64)
+}
+
+/// Pages of all slabs (slabinfo(5)) that do not come and go with the files that anybody reads.
+fn slab_pages(slabinfo: &str) -> f64 {
+    let of_files = |name: &str| {
+        let inodes = name.contains("inode") && !name.starts_with("sock");
+        inodes || ["ext4", "jbd2", "dentry", "radix_tree", "buffer_head"].iter().any(|begin| name.starts_with(begin))
+    };
+    let pages = |line: &str| {
+        // name active_objs num_objs objsize objperslab pagesperslab : tunables … : slabdata active_slabs num_slabs …
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let data = fields.iter().position(|field| *field == "slabdata")?;
+        let number = |at: usize| fields.get(at)?.parse::<f64>().ok();
+        (!of_files(fields.first()?)).then_some(number(5)? * number(data + 2)?)
+    };
+    slabinfo.lines().filter_map(pages).sum()
 }
 
 fn kilobytes(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slabs_of_file_systems_do_not_count() {
+        let line = |name: &str, pages, slabs| {
+            format!("{name} 10 16 2048 16 {pages} : tunables 0 0 0 : slabdata {slabs} {slabs} 0\n")
+        };
+        let text = "slabinfo - version: 2.1\n# name\n".to_owned()
+            + &line("TCP", 8, 3)
+            + &line("sock_inode_cache", 4, 2)
+            + &line("ext4_inode_cache", 8, 1000)
+            + &line("dentry", 1, 1000);
+        assert_eq!(slab_pages(&text), 32.0);
+    }
+
+    #[test]
+    fn a_process_takes_processor_time_and_memory() {
+        let own = std::process::id();
+        let before = cpu_seconds(own).unwrap();
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        while cpu_seconds(own).unwrap() - before < 2.0 / ticks {}
+        assert!(pss_bytes(own).unwrap() > 100_000.0);
+    }
+
+    #[test]
+    fn two_files_make_a_session() {
+        assert_eq!(sessions_that_fit(20_000), 9700);
+        assert_eq!(sessions_that_fit(0), 0);
+    }
 }

@@ -86,15 +86,18 @@ impl Identity {
             .with_no_client_auth())
     }
 
-    /// How the backend takes a proxy's TLS.
-    pub(crate) fn server(&self) -> Result<ServerConfig> {
+    /// How the backend takes a proxy's TLS, on control connections and on data connections.
+    pub(crate) fn server(&self) -> Result<[Arc<ServerConfig>; 2]> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(self.key.clone_key()))
             .context("the backend's certificate")?;
         config.ticketer = tokio_rustls::rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(config)
+        // Who uploads never reads them, and answers them with a reset when it closes.
+        let mut data = config.clone();
+        data.send_tls13_tickets = 0;
+        Ok([Arc::new(config), Arc::new(data)])
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parts of a run. Each measures one proxy once and records what it found; rounds and order are the caller's.
 
+pub(crate) mod bandwidth;
 pub(crate) mod beside;
 pub(crate) mod bulk;
 pub(crate) mod idle;
@@ -17,7 +18,7 @@ use crate::proxy::{Proxy, Stage};
 use crate::tls::Version;
 
 /// The most that one step of a measuring may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Amount {
     pub(crate) opened: usize,
     /// Transfers that are slow at the same time.
     pub(crate) slow: usize,
+    /// Seconds that a transfer under a limit should take.
+    pub(crate) limited: u64,
 }
 
 impl Amount {
@@ -47,6 +50,7 @@ impl Amount {
         idle: &[100, 1000, 10_000, 20_000],
         opened: 500,
         slow: 1000,
+        limited: 4,
     };
     pub(crate) const QUICK: Self = Self {
         bulk: 1 << 28,
@@ -56,6 +60,7 @@ impl Amount {
         idle: &[100, 1000],
         opened: 200,
         slow: 1000,
+        limited: 2,
     };
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::{Amount, bounded, target};
 use crate::client::{Session, Target, source};
 use crate::figures::{Figures, quantile};
-use crate::proxy::{Proxy, Stage};
+use crate::proxy::{Kind, Proxy, Stage};
 use crate::system::cpu_seconds;
 use crate::tls::Version;
 
@@ -25,26 +25,36 @@ pub(crate) async fn measure(stage: &Stage, proxy: &Proxy, amount: Amount, figure
     for number in 0..AT_ONCE {
         let target = target.clone();
         running.spawn(async move {
-            let mut latencies = Vec::new();
+            let (mut latencies, mut failures) = (Vec::new(), Vec::new());
             while began.elapsed() < amount.sessions {
                 let one = Instant::now();
-                complete(&target, number).await?;
-                latencies.push(one.elapsed().as_secs_f64() * 1e3);
+                match complete(&target, number).await {
+                    Ok(()) => latencies.push(one.elapsed().as_secs_f64() * 1e3),
+                    Err(error) => failures.push(error),
+                }
             }
-            anyhow::Ok(latencies)
+            (latencies, failures)
         });
     }
-    let mut latencies = Vec::new();
+    let (mut latencies, mut failures) = (Vec::new(), Vec::new());
     bounded("sessions", async {
         while let Some(some) = running.join_next().await {
-            latencies.extend(some??);
+            let some = some?;
+            latencies.extend(some.0);
+            failures.extend(some.1);
         }
         Ok(())
     })
     .await?;
+    // A proxy that turns sessions away under this load is measured by those it serves, and the page says how many it did not.
+    // The gateway must serve them all.
+    if let Some(error) = failures.pop_if(|_| proxy.kind == Kind::Gateway || latencies.is_empty()) {
+        return Err(error);
+    }
     let seconds = began.elapsed().as_secs_f64();
     let count = latencies.len() as f64;
     figures.record("sessions, 1/s", proxy.kind, count / seconds);
+    figures.record("sessions that failed", proxy.kind, failures.len() as f64);
     figures.record("session p50, ms", proxy.kind, quantile(&latencies, 0.5));
     figures.record("session p99, ms", proxy.kind, quantile(&latencies, 0.99));
     figures.record("session, CPU ms", proxy.kind, (cpu_seconds(proxy.pid())? - cpu) * 1e3 / count);
