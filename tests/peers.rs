@@ -16,6 +16,8 @@ mod curl;
 mod front;
 #[path = "peers/ftplib.rs"]
 mod ftplib;
+#[path = "peers/identity.rs"]
+mod identity;
 #[path = "peers/lftp.rs"]
 mod lftp;
 #[path = "peers/matrix.rs"]

@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(7 * 60);
 /// Does the cell. The error is for whoever reads the tests' output.
 pub(crate) fn run(cell: &Cell) -> Result<(), String> {
     let wishes = wishes(cell);
-    let Wishes { data, resumption, truncated, back, ports: _ } = wishes;
+    let Wishes { data, resumption, truncated, back, .. } = wishes;
     let gateway =
         format!("data: {data}, data_resumption: {resumption}, truncated_uploads: {truncated}, backend data: {back}");
     let mut outcome = Outcome::new(cell, cell.driver.version(), gateway);

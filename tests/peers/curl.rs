@@ -37,11 +37,12 @@ impl Curl {
         command
     }
 
-    fn here(&self) -> Command {
+    /// curl as whom and how the target says; what it does comes behind.
+    pub(crate) fn here(&self) -> Command {
         self.command(&self.0)
     }
 
-    fn url(&self, name: &[u8]) -> String {
+    pub(crate) fn url(&self, name: &[u8]) -> String {
         let scheme = if self.0.way.implicit { "ftps" } else { "ftp" };
         let mut url = format!("{scheme}://localhost:{}/", self.0.address.port());
         for byte in name {

@@ -61,11 +61,23 @@ pub(crate) struct Wishes {
     pub(crate) back: &'static str,
     /// How many passive ports.
     pub(crate) ports: u16,
+    /// Clients on IPv4 come with a PROXY header, on control and data connections.
+    pub(crate) proxied: bool,
+    /// Clients must show a certificate of `clients-ca.pem` in the gateway's folder.
+    pub(crate) certified: bool,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { data: "required", resumption: "prefer", truncated: "tolerate", back: "auto", ports: PORTS }
+        Self {
+            data: "required",
+            resumption: "prefer",
+            truncated: "tolerate",
+            back: "auto",
+            ports: PORTS,
+            proxied: false,
+            certified: false,
+        }
     }
 }
 
@@ -82,7 +94,7 @@ impl Front {
     pub(crate) fn start(backend: &Backend, wishes: Wishes, folder: &Path) -> Self {
         init(&LogSettings { level: LogLevel::Debug, format: LogFormat::Text });
         let certificate = Certificate::make(folder, "front");
-        let text = configuration(backend, wishes, &certificate);
+        let text = configuration(backend, wishes, &certificate, folder);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         loop {
             let mut settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}"));
@@ -125,8 +137,15 @@ impl Front {
     }
 }
 
-fn configuration(backend: &Backend, wishes: Wishes, certificate: &Certificate) -> String {
-    let Wishes { data, resumption, truncated, back, ports: _ } = wishes;
+fn configuration(backend: &Backend, wishes: Wishes, certificate: &Certificate, folder: &Path) -> String {
+    let Wishes { data, resumption, truncated, back, ports: _, proxied, certified } = wishes;
+    let clients = folder.join("clients-ca.pem");
+    let clients = if certified {
+        format!("client_certificates: {{ mode: require, authorities: {clients:?} }}")
+    } else {
+        String::new()
+    };
+    let balancer = if proxied { "proxy_protocol: 127.0.0.1" } else { "" };
     let Backend { address, setup, .. } = backend;
     let security = match setup.security {
         Security::None => String::new(),
@@ -138,8 +157,8 @@ fn configuration(backend: &Backend, wishes: Wishes, certificate: &Certificate) -
     format!(
         r#"
 listeners:
-  - {{ address: "127.0.0.1:0", tls: explicit, name: explicit4 }}
-  - {{ address: "127.0.0.1:0", tls: implicit, name: implicit4 }}
+  - {{ address: "127.0.0.1:0", tls: explicit, name: explicit4, {balancer} }}
+  - {{ address: "127.0.0.1:0", tls: implicit, name: implicit4, {balancer} }}
   - {{ address: "[::1]:0", tls: explicit, name: explicit6 }}
   - {{ address: "[::1]:0", tls: implicit, name: implicit6 }}
 tls:
@@ -147,6 +166,8 @@ tls:
   data: {data}
   data_resumption: {resumption}
   truncated_uploads: {truncated}
+  {clients}
+passive: {{ {balancer} }}
 backends:
   real: {{ servers: ["{address}"], {security} data: {back} }}
 timeouts: {{ drain: 10s }}
