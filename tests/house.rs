@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use code::{Source, backward_imports, confined, forged_stamps, map, open_stamps, too_long, without_heading};
-use documents::{dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, yaml_blocks};
+use documents::{
+    dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, unshown_attacks, yaml_blocks,
+};
 use ftps_gateway::config;
 
 fn project(path: &str) -> PathBuf {
@@ -158,6 +160,26 @@ fn every_trap_has_its_remedy_and_its_test() {
     let document = read("docs/traps.md");
     assert!(document.lines().filter(|line| line.starts_with("| ")).count() > 40);
     assert_none(unfounded_traps(&document, &sources()));
+}
+
+/// A file that is not in the list is closed by Landlock, and the first SIGHUP in the field would be the first to tell.
+#[test]
+fn every_key_that_takes_a_path_is_among_the_files_that_stay_open() {
+    let takes_a_path = |row: &&str| row.split('|').nth(3).is_some_and(|write| write.contains("path"));
+    let reference = read("docs/configuration.md");
+    let open = read("src/app/privilege/files.rs");
+    let rows: Vec<_> = reference.lines().filter(|line| line.starts_with("| `")).filter(takes_a_path).collect();
+    assert!(rows.len() >= 4, "{rows:?}");
+    let key = |row: &&str| row.split('`').nth(1).unwrap_or_default().to_owned();
+    let missing = rows.iter().map(key).filter(|key| !open.contains(&format!("`{key}`")));
+    assert_none(missing.map(|key| format!("src/app/privilege/files.rs does not name {key}")).collect());
+}
+
+#[test]
+fn every_attack_has_its_test() {
+    let document = read("docs/security/attacks.md");
+    assert!(document.lines().filter(|line| line.starts_with("| ")).count() > 50);
+    assert_none(unshown_attacks(&document, &sources()));
 }
 
 #[test]

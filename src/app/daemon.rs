@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::bound::bind_low_ports;
 use super::descriptors;
 use super::gateway::{Gateway, Prepared, StartError};
+use super::privilege::{PrivilegeError, Privileges, advice, check_user, give_up, keep_memory_private};
 use crate::config::{self, Settings};
 use crate::server::Drain;
 use crate::telemetry::{LogHandle, Metrics, init};
@@ -36,7 +38,9 @@ pub fn check(path: &Path) -> ExitCode {
     if readable.tls.certificates.is_empty() {
         readable.tls.state_dir = None;
     }
-    if let Err(problems) = Prepared::new(&readable) {
+    let mut problems = Prepared::new(&readable).err().unwrap_or_default();
+    problems.extend(check_user(&settings).err().map(|error| error.to_string()));
+    if !problems.is_empty() {
         for problem in problems {
             eprintln!("{}: {problem}", path.display());
         }
@@ -44,6 +48,9 @@ pub fn check(path: &Path) -> ExitCode {
     }
     for advice in settings.advice() {
         eprintln!("{}: {advice}", path.display());
+    }
+    for line in advice(&settings) {
+        eprintln!("{}: {line}", path.display());
     }
     let (first, last) = (settings.data.ports.start(), settings.data.ports.end());
     let ports = if first == last { format!("passive port {first}") } else { format!("passive ports {first}-{last}") };
@@ -75,6 +82,14 @@ pub fn run(path: &Path) -> ExitCode {
         tracing::warn!("{advice}");
     }
     descriptors::raise();
+    for line in advice(&settings) {
+        tracing::warn!("{line}");
+    }
+    // No thread but this one may run yet: see `privilege`.
+    let privileges = match restrict(path, &settings) {
+        Ok(privileges) => privileges,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -82,13 +97,35 @@ pub fn run(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_INTERNAL);
         }
     };
-    let code = runtime.block_on(serve(path, settings, &log));
+    let code = runtime.block_on(serve(path, settings, &log, &privileges));
     // A name that is still being looked up holds nobody up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
 }
 
-async fn serve(path: &Path, settings: Settings, log: &LogHandle) -> ExitCode {
+/// Binds what only root can bind and gives up what serving does not need.
+fn restrict(path: &Path, settings: &Settings) -> Result<Privileges, ExitCode> {
+    keep_memory_private().map_err(|error| cannot_start(&error))?;
+    bind_low_ports(settings).map_err(|error| {
+        tracing::error!("cannot start: {error}");
+        exit_code(&error)
+    })?;
+    let privileges = give_up(settings, path).map_err(|error| cannot_start(&error))?;
+    if let Err(error) = std::fs::File::open(path) {
+        tracing::warn!(%error, "a reload will fail: the user may not read {}", path.display());
+    }
+    Ok(privileges)
+}
+
+fn cannot_start(error: &PrivilegeError) -> ExitCode {
+    tracing::error!("cannot start: {error}");
+    ExitCode::from(match error {
+        PrivilegeError::User(_) => EXIT_CONFIGURATION,
+        PrivilegeError::System { .. } => EXIT_INTERNAL,
+    })
+}
+
+async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Privileges) -> ExitCode {
     let metrics = match Metrics::new() {
         Ok(metrics) => Arc::new(metrics),
         Err(error) => {
@@ -108,7 +145,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle) -> ExitCode {
     notify(sd_notify::NotifyState::Ready);
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(path, &gateway, log),
+            _ = hangup.recv() => reload(path, &gateway, log, privileges),
             _ = interrupt.recv() => {
                 tracing::info!("stopping: all sessions end now");
                 break;
@@ -175,12 +212,22 @@ pub(super) fn exit_code(error: &StartError) -> ExitCode {
     })
 }
 
-fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
+fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileges) {
     notify(sd_notify::NotifyState::Reloading);
     match config::load(path) {
         Ok(settings) => {
             let level = settings.log.level;
             let wanted = settings.clone();
+            for line in advice(&settings) {
+                tracing::warn!("{line}");
+            }
+            let missing = privileges.missing_for(&settings, path);
+            if !missing.is_empty() {
+                gateway.reload_failed();
+                refused(&missing.join("\n"), privileges);
+                notify(sd_notify::NotifyState::Ready);
+                return;
+            }
             match gateway.reload(settings) {
                 Ok(restart) => {
                     log.set(level);
@@ -190,20 +237,23 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle) {
                     }
                 }
                 Err(error) => {
-                    for line in error.to_string().lines() {
-                        tracing::error!("the new configuration is refused, the old one stays: {line}");
-                    }
+                    refused(&error.to_string(), privileges);
                 }
             }
         }
         Err(problems) => {
             gateway.reload_failed();
-            for line in problems.to_string().lines() {
-                tracing::error!("the new configuration is refused, the old one stays: {line}");
-            }
+            refused(&problems.to_string(), privileges);
         }
     }
     notify(sd_notify::NotifyState::Ready);
+}
+
+fn refused(problems: &str, privileges: &Privileges) {
+    for line in problems.lines() {
+        let hint = privileges.hint(line);
+        tracing::error!("the new configuration is refused, the old one stays: {line}{hint}");
+    }
 }
 
 /// Sessions that cannot be are better known at noon than at night.

@@ -1,7 +1,6 @@
 //! A running gateway.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,13 +9,14 @@ use arc_swap::ArcSwap;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::bound::passive_addresses;
 use super::kept;
 use super::second_factor;
 use crate::backend::{Backend, Deadlines, Pool, probe};
 use crate::config::Settings;
 use crate::data::{Advertise, Bandwidths, PassivePorts, PortError};
 use crate::event::{Event, Observer};
-use crate::net::Blocks;
+use crate::net::{Blocks, bind};
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::{self, Surroundings};
@@ -175,7 +175,7 @@ impl Gateway {
         ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         let pages = Arc::new(Pages::new(Arc::clone(&metrics)));
         let admin = match settings.admin {
-            Some(admin) => Some(Admin::start(admin.address, &pages).await?),
+            Some(admin) => Some(Admin::start(admin.address, &pages)?),
             None => None,
         };
 
@@ -293,6 +293,7 @@ impl Gateway {
         current.data.ports = bound.data.ports;
         current.admin = bound.admin;
         current.log.format = bound.log.format;
+        current.run_as = bound.run_as;
         drop(current);
         self.telemetry.observe(&Event::Reloaded { accepted: true });
         self.probe_backends();
@@ -351,10 +352,10 @@ impl Gateway {
 }
 
 impl Admin {
-    async fn start(address: SocketAddr, pages: &Arc<Pages>) -> Result<Self, StartError> {
+    fn start(address: SocketAddr, pages: &Arc<Pages>) -> Result<Self, StartError> {
         let problem =
             |error| StartError::Bind { address, what: format!("the admin pages cannot listen on {address}: {error}") };
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(problem)?;
+        let listener = bind(address).map_err(problem)?;
         let address = listener.local_addr().map_err(problem)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -466,33 +467,8 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     if old.log.format != new.log.format {
         keys.push("log.format");
     }
+    if old.run_as != new.run_as {
+        keys.push("user");
+    }
     keys
-}
-
-/// Where passive ports are bound: on each address that clients can dial, once.
-fn passive_addresses(listeners: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    let addresses: HashSet<IpAddr> = listeners.collect();
-    if addresses.contains(&IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
-        return vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    }
-    let all_ipv4 = addresses.contains(&IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let wanted = |address: &IpAddr| !all_ipv4 || address.is_ipv6() || address.is_unspecified();
-    addresses.into_iter().filter(wanted).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passive_ports_are_bound_once_on_what_clients_can_dial() {
-        let addresses = |list: &[&str]| {
-            let mut bound = passive_addresses(list.iter().map(|address| address.parse().unwrap()));
-            bound.sort();
-            bound.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(addresses(&["::", "127.0.0.1", "::"]), ["::"]);
-        assert_eq!(addresses(&["0.0.0.0", "127.0.0.1", "::1"]), ["0.0.0.0", "::1"]);
-        assert_eq!(addresses(&["10.0.0.1", "10.0.0.1", "10.0.0.2"]), ["10.0.0.1", "10.0.0.2"]);
-    }
 }

@@ -1,11 +1,13 @@
 //! Wiring: the one place where all rooms meet. Start, reload, drain, stop.
 
+mod bound;
 mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
 mod descriptors;
 mod gateway;
 mod kept;
+mod privilege;
 mod second_factor;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};

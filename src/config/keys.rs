@@ -131,6 +131,8 @@ pub(super) const KEYS: &[Key] = keys! {
     "log.format" Default("text");
     "audit_log" Later;
     "state_dir" Default("/var/lib/ftps-gateway");
+    "user" Nothing;
+    "group" Nothing;
     "banner" Default("FTPS gateway ready");
 };
 

@@ -27,7 +27,7 @@ use std::path::Path;
 
 pub use advice::Advice;
 pub use problems::{Problem, Problems};
-pub use settings::Settings;
+pub use settings::{RunAs, Settings};
 
 use raw::{Node, Value};
 

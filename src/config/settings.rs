@@ -41,10 +41,21 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How long a drain waits for running transfers.
     pub drain: Duration,
+    /// Whom the process becomes.
+    pub run_as: RunAs,
     /// The admin pages; `None`: not served.
     pub admin: Option<AdminSettings>,
     /// The log.
     pub log: LogSettings,
     /// The text of the gateway's 220.
     pub banner: String,
+}
+
+/// Whom a process that is started as root becomes. Names or numbers; whether they exist is not known yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunAs {
+    /// `None`: it stays who it is.
+    pub user: Option<String>,
+    /// `None`: the user's own. Never without a user.
+    pub group: Option<String>,
 }

@@ -1,7 +1,8 @@
 //! Binding and tuning TCP sockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as Unwatched};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -15,12 +16,29 @@ const DATA_BACKLOG: i32 = 4;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Binds a listening socket. `[::]` takes IPv4 clients too.
+/// Sockets that [`bind_ahead`] has bound and nobody has asked for yet. The process's own, as what an init system hands
+/// over is.
+static AHEAD: Mutex<Vec<(SocketAddr, Unwatched)>> = Mutex::new(Vec::new());
+
+/// Binds a listening socket. `[::]` takes IPv4 clients too. One that was bound ahead is taken from there.
 ///
 /// # Errors
 /// What the system says: in use, no permission, no such address.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    listen(address, BACKLOG)
+    let mut ahead = AHEAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let bound = ahead.iter().position(|(own, _)| *own == address).map(|at| ahead.swap_remove(at).1);
+    drop(ahead);
+    TcpListener::from_std(bound.map_or_else(|| listen(address, BACKLOG), Ok)?)
+}
+
+/// Binds a listening socket for a later [`bind`] of the same address, while the process still may. Needs no runtime.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_ahead(address: SocketAddr) -> io::Result<()> {
+    let socket = listen(address, BACKLOG)?;
+    AHEAD.lock().unwrap_or_else(PoisonError::into_inner).push((address, socket));
+    Ok(())
 }
 
 /// Binds a listening socket for one active data connection of a backend, on a port the system chooses.
@@ -28,7 +46,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// What the system says.
 pub fn bind_data(address: std::net::IpAddr) -> io::Result<TcpListener> {
-    listen(SocketAddr::new(address, 0), DATA_BACKLOG)
+    TcpListener::from_std(listen(SocketAddr::new(address, 0), DATA_BACKLOG)?)
 }
 
 /// Keepalive on, Nagle's delay off. A socket whose peer is gone already cannot be tuned; its next use says so.
@@ -41,7 +59,7 @@ pub fn tune(stream: &TcpStream) {
     }
 }
 
-fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, backlog: i32) -> io::Result<Unwatched> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -50,5 +68,5 @@ fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }

@@ -180,6 +180,18 @@ pub(crate) fn unfounded_traps(document: &str, sources: &[Source]) -> Vec<String>
     .collect()
 }
 
+/// Attacks without a test, or with one that is not there.
+pub(crate) fn unshown_attacks(document: &str, sources: &[Source]) -> Vec<String> {
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Attack |"));
+    rows.flat_map(|row| {
+        let tests = quoted(row.trim_matches('|').rsplit(" | ").next().unwrap_or_default());
+        let missing = tests.iter().filter(|test| !is_there(test, sources)).map(|test| format!("no test {test}"));
+        let none = tests.is_empty().then(|| format!("no test: {row}"));
+        missing.chain(none).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -189,7 +201,13 @@ fn is_there(test: &str, sources: &[Source]) -> bool {
     let Some((module, name)) = test.rsplit_once("::") else { return false };
     let folder = module.replace("::", "/");
     let inline = folder.strip_suffix("/tests").unwrap_or(&folder);
-    let homes = [format!("tests/plays/{folder}.rs"), format!("src/{folder}.rs"), format!("src/{inline}.rs")];
+    let homes = [
+        format!("tests/plays/{folder}.rs"),
+        format!("tests/{folder}.rs"),
+        format!("src/{folder}.rs"),
+        format!("src/{inline}.rs"),
+        format!("src/{inline}/mod.rs"),
+    ];
     let function = format!("fn {name}(");
     sources.iter().any(|source| homes.contains(&source.path) && source.text.contains(&function))
 }
@@ -264,6 +282,17 @@ mod tests {
             ("`src/a.rs` `NET`", "`hole::is_seen`"),
         ] {
             assert_eq!(unfounded_traps(&row(remedy, test), &sources).len(), 1, "{remedy} {test}");
+        }
+    }
+
+    #[test]
+    fn attacks_without_a_test_are_found() {
+        let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+        let sources = [source("tests/siege.rs", "fn holds()")];
+        let row = |tests: &str| format!("| Attack | What | Test |\n|---|---|---|\n| a `b` | c | {tests} |\n");
+        assert!(unshown_attacks(&row("`siege::holds`"), &sources).is_empty());
+        for tests in ["none", "`siege::falls`", "`siege::holds` `moat::holds`"] {
+            assert_eq!(unshown_attacks(&row(tests), &sources).len(), 1, "{tests}");
         }
     }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod abort;
+mod abuse;
 mod access;
 mod active;
 mod auth;

@@ -59,8 +59,15 @@ impl Process {
     }
 
     /// Whether a line with this has come since the last look.
+    #[allow(dead_code)]
     pub(crate) fn has_said(&self, text: &str) -> bool {
         self.lines.try_iter().any(|line| line.contains(text))
+    }
+
+    /// Its number.
+    #[allow(dead_code)]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {

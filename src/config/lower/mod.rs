@@ -56,6 +56,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         reply_length: limits::reply_length(reader, limits),
         timeouts: limits::timeouts(reader, timeouts),
         drain: limits::drain(reader, timeouts),
+        run_as: service::run_as(reader, root),
         admin,
         log: service::log(reader, log),
         banner: service::banner(reader, root),

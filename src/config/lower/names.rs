@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::read::{Flaw, Read, Reader, Section};
 use super::scalars::{text, write};
-use crate::config::problems::quoted;
+use crate::config::problems::{printable, quoted};
 use crate::config::raw::Node;
 use crate::policy::Glob;
 
@@ -104,7 +104,7 @@ fn ipv4_inside(network: &IpNet) -> Option<IpNet> {
 fn glob(node: &Node, compile: fn(&str) -> Result<Glob, String>) -> Read<Glob> {
     let pattern = text(node)?;
     compile(pattern).map_err(|flaw| {
-        let what = format!("{} is not a pattern: {flaw}", quoted(pattern));
+        let what = format!("{} is not a pattern: {}", quoted(pattern), printable(&flaw));
         Flaw::new(what, "Use *, ? and [a-z]; put a backslash before one that is meant as it stands.")
     })
 }

@@ -1,10 +1,11 @@
-//! `admin`, `log` and `banner`: the gateway as a service.
+//! `admin`, `log`, `user`, `group` and `banner`: the gateway as a service.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::listeners::{Bound, address, take};
-use super::read::{Reader, Section};
+use super::read::{Flaw, Reader, Section};
 use super::scalars::{choice, line, text};
+use crate::config::settings::RunAs;
 use crate::telemetry::{AdminSettings, LogFormat, LogLevel, LogSettings};
 
 /// Only this machine may ask, unless the file says otherwise.
@@ -51,4 +52,14 @@ pub(super) fn log(reader: &mut Reader<'_>, section: Section<'_>) -> LogSettings 
 /// The text of the 220.
 pub(super) fn banner(reader: &mut Reader<'_>, root: Section<'_>) -> String {
     reader.value(root, "banner", "FTPS gateway ready".to_owned(), |node| line(node, LONGEST_BANNER))
+}
+
+/// Whom the process becomes.
+pub(super) fn run_as(reader: &mut Reader<'_>, root: Section<'_>) -> RunAs {
+    let mut name = |key| reader.optional(root, key, |node| text(node).map(str::to_owned));
+    let run_as = RunAs { user: name("user"), group: name("group") };
+    if let Some(node) = root.get("group").filter(|_| root.get("user").is_none()) {
+        reader.report(node, Flaw::new("stands without user", "Write user: too, or take group: out."));
+    }
+    run_as
 }

@@ -1,8 +1,7 @@
-//! The dialogue without sockets: scripts, tables, and a random world.
+//! The dialogue without sockets: scripts and tables. The random world is `fuzz/src/world.rs`.
 
 mod ends;
 mod every_end;
-mod random;
 mod scripts;
 
 use super::*;

@@ -1,0 +1,260 @@
+//! What the process may still do once it serves, read from `/proc` and tried out. Becoming another user takes root: as
+//! anybody else those tests are ignored, and counted so.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod process;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use process::{Output, Process, gateway};
+use tempfile::TempDir;
+
+/// Debian's user without rights.
+const NOBODY: &str = "65534";
+/// CAP_NET_BIND_SERVICE, as `/proc` writes it.
+const LOW_PORTS_ALONE: &str = "0000000000000400";
+const CERTIFICATE: &str = "self-signed.pem";
+const KEY: &str = "self-signed.key";
+const NOTHING: &str = "0000000000000000";
+
+/// A test's own folder, which every user may look into.
+struct Site {
+    folder: TempDir,
+    address: String,
+}
+
+impl Site {
+    /// `number`: which of this process's sites, so that no two share an address. The port is FTP's own, which only root
+    /// may bind; the address belongs to this process alone.
+    fn new(number: u8) -> Self {
+        let [_, a, b, c] = std::process::id().to_be_bytes();
+        let folder = tempfile::tempdir().unwrap();
+        mode(folder.path(), 0o755);
+        Self { folder, address: format!("127.{}.{b}.{c}:21", a | number << 5) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes `gateway.yaml`.
+    fn configure(&self, more: &str) {
+        let text = format!(
+            "listeners: [{{ address: \"{}\" }}]\npassive: {{ ports: 0 }}\nadmin: {{ address: none }}\n\
+             backends: {{ legacy: {{ servers: [\"127.0.0.1:9\"] }} }}\nstate_dir: state\n{more}\n",
+            self.address
+        );
+        std::fs::write(self.path("gateway.yaml"), text).unwrap();
+        mode(&self.path("gateway.yaml"), 0o644);
+    }
+
+    fn process(&self, command: &str) -> Process {
+        Process::start(gateway(&[command, "--config", self.path("gateway.yaml").to_str().unwrap()]), Output::Error)
+    }
+
+    /// A gateway that serves, and what it said until then.
+    fn serving(&self) -> (Process, Vec<String>) {
+        let gateway = self.process("run");
+        let said = gateway.lines_until("listening listener=");
+        (gateway, said)
+    }
+
+    fn greeting(&self) -> String {
+        let mut line = String::new();
+        BufReader::new(TcpStream::connect(&self.address).unwrap()).read_line(&mut line).unwrap();
+        line
+    }
+}
+
+/// A certificate and its key, which everybody may read, in this folder.
+fn certificate(folder: &Path) -> String {
+    ftps_gateway::tls::keep_self_signed(folder, &["ftp.example".to_owned()]).unwrap();
+    for (path, bits) in [(folder, 0o755), (&folder.join(CERTIFICATE), 0o644), (&folder.join(KEY), 0o644)] {
+        mode(path, bits);
+    }
+    let shown = folder.display();
+    let files = format!("certificate: {shown}/{CERTIFICATE}, private_key: {shown}/{KEY}");
+    format!("tls: {{ certificates: [{{ {files} }}] }}")
+}
+
+fn mode(path: &Path, bits: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(bits)).unwrap();
+}
+
+/// A field of every thread's status.
+fn of_every_thread(gateway: &Process, field: &str) -> Vec<String> {
+    let threads = PathBuf::from(format!("/proc/{}/task", gateway.id())).read_dir().unwrap();
+    let value = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{field}:")).map(str::to_owned));
+        line.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    threads.map(|thread| value(std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap())).collect()
+}
+
+#[track_caller]
+fn all_are(gateway: &Process, field: &str, wanted: &str) {
+    let values = of_every_thread(gateway, field);
+    assert!(values.len() > 1, "one thread alone shows nothing");
+    assert!(values.iter().all(|value| value == wanted), "{field}: {values:?}, not {wanted}");
+}
+
+/// Whom it becomes, what it keeps, and that it serves all the same, on a port that its user could not bind.
+fn root_becomes_its_user_in_every_thread_and_keeps_nothing() {
+    let site = Site::new(1);
+    site.configure(&format!("user: {NOBODY}"));
+    let (gateway, _) = site.serving();
+    assert!(site.greeting().starts_with("220 "));
+    let four = [NOBODY; 4].join(" ");
+    for (field, wanted) in [("Uid", four.as_str()), ("Gid", &four), ("NoNewPrivs", "1")] {
+        all_are(&gateway, field, wanted);
+    }
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        all_are(&gateway, set, NOTHING);
+    }
+    let groups = of_every_thread(&gateway, "Groups");
+    assert!(groups.iter().all(|groups| groups.is_empty() || groups == NOBODY), "{groups:?}");
+    // What it made is its own.
+    assert_eq!(site.path("state/self-signed.key").metadata().unwrap().uid().to_string(), NOBODY);
+}
+
+fn port_20_keeps_the_one_capability_it_takes() {
+    let site = Site::new(2);
+    site.configure(&format!("user: {NOBODY}\nactive: {{ source_port: 20 }}"));
+    let (gateway, _) = site.serving();
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        all_are(&gateway, set, LOW_PORTS_ALONE);
+    }
+    all_are(&gateway, "Uid", &[NOBODY; 4].join(" "));
+}
+
+fn no_core_file_holds_a_key() {
+    let site = Site::new(3);
+    site.configure(&format!("user: {NOBODY}"));
+    let (gateway, _) = site.serving();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
+    // The kernel gives the memory of a process that may be dumped to the process's user, and any other to root.
+    assert_eq!(Path::new(&format!("/proc/{}/mem", gateway.id())).metadata().unwrap().uid(), 0);
+}
+
+/// What was open at start is read again, also from a file that has taken the old one's place; nothing else is.
+fn a_reload_reads_what_was_open_at_start_and_nothing_else() {
+    let site = Site::new(4);
+    // What lies below the configuration's folder is open.
+    let elsewhere = Site::new(0);
+    let (inside, outside) = (certificate(&site.path("tls")), certificate(&elsewhere.path("outside")));
+    let user = format!("user: {NOBODY}\n");
+    site.configure(&(user.clone() + &inside));
+    let (gateway, said) = site.serving();
+    certificate(&site.path("tls"));
+    site.configure(&(user.clone() + &inside + "\nbanner: new words"));
+    gateway.signal("HUP");
+    gateway.lines_until("configuration reloaded");
+    assert_eq!(site.greeting(), "220 new words\r\n");
+    site.configure(&(user.clone() + &inside + "\nactive: { source_port: 20 }"));
+    gateway.signal("HUP");
+    gateway.lines_until("active.source_port: ports below 1024 have been given up");
+    if said.iter().any(|line| line.contains("has no Landlock")) {
+        return;
+    }
+    site.configure(&(user + &outside));
+    gateway.signal("HUP");
+    let refused = gateway.lines_until("configuration is refused, the old one stays: ");
+    assert!(
+        refused.last().unwrap().contains("outside") && refused.last().unwrap().contains("(Landlock)"),
+        "{refused:?}"
+    );
+    assert_eq!(site.greeting(), "220 new words\r\n");
+}
+
+/// The gateway's own list is not asked here, the kernel is: the path stays, and another folder has taken the place
+/// of the one that was open.
+fn landlock_closes_what_everybody_may_read() {
+    let (site, elsewhere) = (Site::new(5), Site::new(0));
+    let keys = elsewhere.path("keys");
+    let configured = certificate(&keys);
+    site.configure(&format!("user: {NOBODY}\n{configured}"));
+    let (gateway, said) = site.serving();
+    if said.iter().any(|line| line.contains("has no Landlock")) {
+        return;
+    }
+    std::fs::rename(&keys, elsewhere.path("old")).unwrap();
+    std::fs::create_dir(&keys).unwrap();
+    certificate(&keys);
+    gateway.signal("HUP");
+    let refused = gateway.lines_until("configuration is refused, the old one stays: ");
+    assert!(refused.last().unwrap().contains("may not be read"), "{refused:?}");
+    assert!(refused.last().unwrap().contains("(Landlock). Restart instead of reloading."), "{refused:?}");
+}
+
+fn a_key_that_the_user_may_not_read_is_missed_at_start() {
+    let site = Site::new(6);
+    let certificate = certificate(&site.path("tls"));
+    mode(&site.path("tls/self-signed.key"), 0o600);
+    site.configure(&format!("user: {NOBODY}\n{certificate}"));
+    let (status, said) = site.process("run").ends();
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("self-signed.key"), "{said}");
+}
+
+fn root_without_a_user_is_told_so() {
+    let site = Site::new(7);
+    site.configure("");
+    let (_gateway, said) = site.serving();
+    assert!(said.iter().any(|line| line.contains("runs as root")), "{said:?}");
+    let (status, said) = site.process("check").ends();
+    assert_eq!((status, said.contains("runs as root")), (Some(0), true), "{said}");
+}
+
+fn an_unknown_user_is_78() {
+    let site = Site::new(0);
+    site.configure("user: nobody-of-this-name");
+    for command in ["run", "check"] {
+        let (status, said) = site.process(command).ends();
+        assert_eq!(status, Some(78), "{said}");
+        assert!(said.contains("there is no user nobody-of-this-name"), "{said}");
+    }
+}
+
+fn a_key_that_everybody_may_read_is_said() {
+    let site = Site::new(0);
+    let certificate = certificate(&site.path("tls"));
+    site.configure(&certificate);
+    let (status, said) = site.process("check").ends();
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("everybody on this machine may use the key") && said.contains("mode 644"), "{said}");
+    mode(&site.path("tls/self-signed.key"), 0o640);
+    assert!(!site.process("check").ends().1.contains("everybody"));
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let root = Path::new("/proc/self").metadata().unwrap().uid() == 0;
+    let trial = |name: &str, test: fn()| {
+        Trial::test(name, move || {
+            test();
+            Ok::<(), Failed>(())
+        })
+    };
+    macro_rules! trials {
+        ($($test:ident)+) => { vec![$(trial(stringify!($test), $test)),+] };
+    }
+    let mut trials = trials!(an_unknown_user_is_78 a_key_that_everybody_may_read_is_said);
+    let as_root = trials!(
+        root_becomes_its_user_in_every_thread_and_keeps_nothing
+        port_20_keeps_the_one_capability_it_takes
+        no_core_file_holds_a_key
+        a_reload_reads_what_was_open_at_start_and_nothing_else
+        landlock_closes_what_everybody_may_read
+        a_key_that_the_user_may_not_read_is_missed_at_start
+        root_without_a_user_is_told_so
+    );
+    trials.extend(as_root.into_iter().map(|trial| trial.with_ignored_flag(!root)));
+    libtest_mimic::run(&arguments, trials).exit();
+}
