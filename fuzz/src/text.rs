@@ -71,7 +71,11 @@ pub fn command(bytes: &[u8]) {
             assert!(line.len() == command.name().len() || other == Ok(shown), "a password shows");
         }
         let _either = Mechanism::parse(command.argument());
-        if let Ok(cleared) = clear(command.clone()) {
+        if let Ok(cleared) = clear(
+            command.clone(),
+            &ftps_gateway::policy::Rights::default(),
+            &ftps_gateway::policy::WorkingDirectory::default(),
+        ) {
             assert_eq!(cleared.command().to_wire(), wire, "another command is cleared than was checked");
         }
     }

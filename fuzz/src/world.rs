@@ -278,7 +278,15 @@ pub fn dialogue(bytes: &[u8]) {
     };
     let preference = if first & 4 == 0 { DataPreference::Auto } else { DataPreference::Active };
     let (client, backend) = ([192, 0, 2, 7].into(), [10, 0, 0, 1].into());
-    let premises = Premises { policy, client, backend, preference, back, active: first & 8 == 0 };
+    let premises = Premises {
+        policy,
+        client,
+        backend,
+        preference,
+        back,
+        rights: ftps_gateway::policy::Rights::default(),
+        active: first & 8 == 0,
+    };
     let hostile = first & 16 != 0;
     let mut world = World {
         dialogue: Dialogue::new(premises, ProtectionState::implicit(), true),
