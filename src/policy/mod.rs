@@ -29,7 +29,7 @@ pub use commands::{Cleared, Disposition, TransferKind, clear, clear_proof, dispo
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
 pub use host::HostNames;
 pub use pace::{LoginAnswer, Pace};
-pub use paths::{PathPattern, WorkingDirectory};
+pub use paths::{PathPattern, WorkingDirectory, located, located_name, sets_time};
 pub use protection::{
     ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
     TruncatedUploads,
