@@ -109,6 +109,7 @@ pub(crate) fn page(run: &Run) -> String {
 
 fn goal_table(page: &mut String, figures: &Figures) {
     *page += "| goal | | measured | |\n|---|---|---|---|\n";
+    let mut missed = Vec::new();
     for goal in goals(figures) {
         let bound = match goal.bound {
             Bound::AtMost(most) => format!("≤ {}", number(most)),
@@ -120,6 +121,13 @@ fn goal_table(page: &mut String, figures: &Figures) {
             Verdict::NotMeasured => "not measured".to_owned(),
         };
         let _ = writeln!(page, "| {} | {bound} | {} | {verdict} |", goal.what, cell(&goal.values(figures)));
+        missed.extend(goal.why(figures).map(|why| (goal.what, why)));
+    }
+    if !missed.is_empty() {
+        *page += "\nWhat keeps the gateway from the goals that are not met, as far as this run shows it:\n\n";
+        for (what, why) in missed {
+            let _ = writeln!(page, "- {what}: {why}");
+        }
     }
 }
 

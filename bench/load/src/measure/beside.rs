@@ -31,8 +31,8 @@ pub(crate) async fn measure(stage: &Stage, proxy: &Proxy, amount: Amount, figure
         };
         let moved = bounded("the transfer beside", async {
             match upload {
-                true => transfer.upload(amount.bulk).await,
-                false => transfer.download(amount.bulk).await,
+                true => transfer.upload(amount.beside).await,
+                false => transfer.download(amount.beside).await,
             }
         })
         .await;
