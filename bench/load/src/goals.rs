@@ -58,8 +58,8 @@ impl Limit {
             Self::LoadsProcessor { direction } => {
                 let other = typical(&format!("NOOP beside a full {direction} p99, ms"), Kind::ModProxy)?;
                 Some(format!(
-                    "The load's client, asker and backend take turns on one processor, which is part of this: through \
-                     mod_proxy, where each session is a process, it is {other:.1} ms."
+                    "The load's client, asker and backend share a processor, which is part of this: through mod_proxy, where \
+                     each session is a process, it is {other:.1} ms."
                 ))
             }
             Self::Descriptors => Some(

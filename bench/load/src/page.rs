@@ -51,7 +51,8 @@ const TABLES: [(&str, &str, &[&str]); 6] = [
     (
         "One session",
         "Downloads of 1 KiB one after the other, NOOPs one after the other, and NOOPs of one session while another transfers at \
-         full speed. The times of NOOP hold the load's own share.",
+         full speed. The times of NOOP hold the load's own share; \
+         the client that transfers gives way to the one that asks (nice 19).",
         &["small ", "NOOP "],
     ),
     (
