@@ -96,6 +96,7 @@ impl World<'_> {
                     Input::Front(FrontNews::Arrived { must_resume: false }),
                     Input::Front(FrontNews::Arrived { must_resume: true }),
                     Input::Front(FrontNews::NotResumed(Resumption::NoneOffered)),
+                    Input::Front(FrontNews::Untold),
                 ]);
             }
             Step::SecureBack => {
@@ -131,6 +132,12 @@ impl World<'_> {
             }
             Step::SecureControl(_) | Step::ClearControl | Step::Reinitialise | Step::LoginAgain(_) | Step::End(..) => {
                 self.over = true
+            }
+            // Nobody says anything where all is well.
+            Step::Reprotect(_) => {
+                if self.choose(2) == 0 {
+                    self.news.push(Input::Front(FrontNews::Untold));
+                }
             }
             Step::Aim(..)
             | Step::AimBack(_)

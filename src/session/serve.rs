@@ -245,6 +245,7 @@ impl Stand {
                 self.reserved = Instant::now();
                 self.pair.reserve(mode, protection);
             }
+            Step::Reprotect(protection) => self.pair.reprotect(protection),
             Step::Aim(claim, mode) => {
                 self.reserved = Instant::now();
                 self.pair.aim(claim, mode);

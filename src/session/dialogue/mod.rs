@@ -97,7 +97,11 @@ struct Arranged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Front {
     Awaited,
-    Arrived { must_resume: bool },
+    Arrived {
+        must_resume: bool,
+    },
+    /// What will come in clear cannot be told from what others of its address await.
+    Untold,
     Securing,
     Ready,
     Failed(TransferResult, &'static str),
@@ -165,7 +169,7 @@ impl Dialogue {
         self.arranged.is_some_and(|arranged| match arranged.front {
             Front::Ready => false,
             Front::Arrived { .. } => self.protection.protection() == Protection::Private,
-            Front::Awaited | Front::Securing | Front::Failed(..) => true,
+            Front::Awaited | Front::Untold | Front::Securing | Front::Failed(..) => true,
         })
     }
 

@@ -114,6 +114,13 @@ impl Dialogue {
             self.forget_restart(steps);
             return;
         };
+        let untold = matches!(front, Front::Untold | Front::Arrived { must_resume: true });
+        if untold && protection == Protection::Clear {
+            steps.push(Step::DropData);
+            steps.push(Step::Refuse(verb, Refusal::PortNeedsProtection));
+            self.forget_restart(steps);
+            return;
+        }
         // The client's side has failed already: the backend need not create or cut a file for it.
         if let Front::Failed(result, detail) = front {
             let reply = answers::failed(result, Some(detail));
@@ -182,6 +189,9 @@ impl Dialogue {
                     if resumption_required { TransferResult::ClientNotResumed } else { TransferResult::PortShared };
                 *front = Front::Failed(result, resumption.text());
             }
+            FrontNews::Untold if protection == Protection::Clear => *front = Front::Untold,
+            // It is private again.
+            FrontNews::Untold => {}
             FrontNews::Failed(outcome) => *front = Front::Failed(failure_of(outcome), outcome.text()),
             FrontNews::TlsFailed(result) => *front = Front::Failed(TransferResult::ClientTlsFailed, result.text()),
             FrontNews::Closed { whole } => self.front_closed(whole, steps),
@@ -269,6 +279,9 @@ impl Dialogue {
             // Whoever came has shown a TLS session, and nobody proves anything in clear.
             transfer.front = if must_resume { Front::Failed(TransferResult::PortShared, CLEAR) } else { Front::Ready };
         }
+        if transfer.front == Front::Untold {
+            transfer.front = Front::Failed(TransferResult::PortShared, CLEAR);
+        }
         if !transfer.started || transfer.failure.is_some() {
             return;
         }
@@ -336,7 +349,7 @@ impl Dialogue {
                 let Phase::Transfer(transfer) = &self.phase else { return };
                 let (result, detail) = match transfer.front {
                     Front::Securing => (TransferResult::ClientTlsFailed, HandshakeResult::Timeout.text()),
-                    Front::Awaited | Front::Arrived { .. } | Front::Ready | Front::Failed(..) => {
+                    Front::Awaited | Front::Arrived { .. } | Front::Untold | Front::Ready | Front::Failed(..) => {
                         (TransferResult::ClientDataFailed, DataOutcome::Timeout.text())
                     }
                 };

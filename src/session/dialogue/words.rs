@@ -70,6 +70,8 @@ pub enum FrontNews {
     Secured(Resumption),
     /// On a port that sessions of the client's address share, nobody came that resumed this session.
     NotResumed(Resumption),
+    /// It will come in clear to a port where other sessions of the client's address wait: nobody could tell whose it is.
+    Untold,
     /// It could not be connected.
     Failed(DataOutcome),
     /// The handshake failed.
@@ -120,6 +122,9 @@ pub enum Step {
     /// Reserve a passive port for a connection that is protected so, as far as is known; the answer comes as
     /// [`Input::Reserved`].
     Reserve(DataMode, Protection),
+    /// The connection that is awaited will be protected so, otherwise than was thought. Where that cannot be, the answer
+    /// comes as [`FrontNews::Untold`].
+    Reprotect(Protection),
     /// Keep a checked endpoint of the client's for an active data connection.
     Aim(Claim, DataMode),
     /// Bind a listener for the backend's data connection; the answer comes as [`Input::Listening`].

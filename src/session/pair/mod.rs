@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Surroundings;
-use super::dialogue::{BackNews, Input};
+use super::dialogue::{BackNews, FrontNews, Input};
 use crate::data::{
-    BackDoor, FrontDoor, OpenError, Pump, PumpReport, Share, SourcePort, Tenancy, open_back, open_front, pump_download,
-    pump_upload,
+    BackDoor, FrontDoor, OpenError, Pump, PumpReport, Share, SourcePort, Standing, Tenancy, open_back, open_front,
+    pump_download, pump_upload,
 };
 use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
 use crate::ftp::{Reply, write_epsv, write_pasv};
@@ -57,6 +57,8 @@ pub(super) struct DataPair {
     pub(super) parties: Parties,
     news: VecDeque<Input>,
     reserving: Option<Work<Result<(Awaited, Reply), Refusal>>>,
+    /// Of the last reservation, which may be over.
+    standing: Option<Standing>,
     tenancy: Arc<Tenancy>,
     /// How the session's data connections can be told from those of others of its address.
     mark: Mark,
@@ -110,6 +112,7 @@ impl DataPair {
             parties,
             news: VecDeque::new(),
             reserving: None,
+            standing: None,
             front: Front::Nothing,
             front_mode: DataMode::Pasv,
             back: Back::Nothing,
@@ -151,10 +154,7 @@ impl DataPair {
         self.front_mode = mode;
         self.hint = TicketHint::default();
         self.running = watch::Sender::new(None);
-        let mark = match protection {
-            Protection::Clear => Mark::Clear,
-            Protection::Private => self.mark,
-        };
+        let mark = self.mark_under(protection);
         let witness = Witness {
             who: Arc::clone(&self.parties.who),
             observer: Arc::clone(&self.parties.surroundings.observer),
@@ -174,6 +174,22 @@ impl DataPair {
             };
             Ok((Awaited::new(reservation, witness), reply))
         }));
+    }
+
+    /// A connection that is awaited will come under this protection and no other.
+    pub(super) fn reprotect(&mut self, protection: Protection) {
+        let mark = self.mark_under(protection);
+        let awaited = matches!(self.front, Front::Opening(_));
+        if awaited && self.standing.as_ref().is_some_and(|standing| !standing.remark(mark)) {
+            self.news.push_back(Input::Front(FrontNews::Untold));
+        }
+    }
+
+    fn mark_under(&self, protection: Protection) -> Mark {
+        match protection {
+            Protection::Clear => Mark::Clear,
+            Protection::Private => self.mark,
+        }
     }
 
     /// The transfer runs.

@@ -28,6 +28,7 @@ impl DataPair {
         {
             self.reserving = None;
             return Poll::Ready(Input::Reserved(reserved.map(|(awaited, reply)| {
+                self.standing = Some(awaited.standing());
                 self.set_front(Front::Opening(Box::pin(awaited.first())));
                 reply
             })));
