@@ -216,15 +216,12 @@ impl Gateway {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
-            // What has been moved goes on counting unless the limits are others.
-            bandwidths: match old.bandwidths.limits() == settings.bandwidth {
-                true => Arc::clone(&old.bandwidths),
-                false => Arc::new(Bandwidths::new(settings.bandwidth)),
-            },
+            bandwidths: Arc::clone(&old.bandwidths),
             blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
             used_codes: Arc::clone(&self.used_codes),
         };
+        old.bandwidths.set_limits(settings.bandwidth);
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
         // What is bound stays bound, so the next reload still says so.
