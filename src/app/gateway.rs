@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::bound::passive_addresses;
 use super::kept;
-use super::second_factor;
-use crate::backend::{Backend, Deadlines, Pool, probe};
+use super::prepared::{Prepared, Shared, surroundings};
+use crate::backend::{Deadlines, probe};
 use crate::config::Settings;
-use crate::data::{Advertise, Bandwidths, PassivePorts, PortError};
+use crate::data::{Bandwidths, PassivePorts, PortError};
 use crate::event::{Event, Observer};
 use crate::net::{Blocks, bind};
-use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
+use crate::policy::{Admission, UsedCodes};
 use crate::server::{BindError, Bound, Drain, Server};
-use crate::session::{self, Surroundings};
+use crate::session::Surroundings;
 use crate::telemetry::{Bans, Metrics, Pages, Readiness, Telemetry, serve};
-use crate::tls::{ClientAuthorities, FrontTls, Identities, Identity, IdentityError};
+use crate::tls::{Identities, Identity};
 
 /// A running gateway. Dropping it stops it without a good-bye.
 pub struct Gateway {
@@ -83,76 +83,6 @@ impl From<BindError> for StartError {
 impl From<PortError> for StartError {
     fn from(error: PortError) -> Self {
         Self::Bind { address: error.address, what: error.to_string() }
-    }
-}
-
-/// What a configuration needs besides sockets: everything that can be wrong with it is found here.
-pub(super) struct Prepared {
-    pub(super) identities: Arc<Identities>,
-    front_tls: FrontTls,
-    backends: Vec<Backend>,
-    advertise: Advertise,
-    secrets: Option<Secrets>,
-}
-
-impl Prepared {
-    /// Loads certificates and authorities.
-    ///
-    /// # Errors
-    /// Every problem, each naming its file.
-    pub(super) fn new(settings: &Settings) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
-        let identities = match Identities::load(&settings.tls) {
-            Ok(identities) => Some(Arc::new(identities)),
-            Err(error) => {
-                problems.push(described(&error));
-                None
-            }
-        };
-        let mut backends = Vec::new();
-        for backend in &settings.backends {
-            match Backend::new(backend.clone()) {
-                Ok(backend) => backends.push(backend),
-                Err(error) => problems.push(format!("backends.{}.verify: {error}", backend.name)),
-            }
-        }
-        let advertise = match Advertise::new(settings.data.advertise.clone()) {
-            Ok(advertise) => Some(advertise),
-            Err(error) => {
-                problems.push(format!("passive.advertise: the system's resolver cannot be used: {error}"));
-                None
-            }
-        };
-        let clients = settings.tls.client_certificates.as_ref().map(ClientAuthorities::load).transpose();
-        let clients = clients.unwrap_or_else(|error| {
-            problems.push(format!("tls.client_certificates: {error}"));
-            None
-        });
-        let secrets = settings.second_factor.as_ref().map(|totp| second_factor::load(&totp.secrets)).transpose();
-        let secrets = secrets.unwrap_or_else(|mut flaws| {
-            problems.append(&mut flaws);
-            None
-        });
-        let (Some(identities), Some(advertise), true) = (identities, advertise, problems.is_empty()) else {
-            return Err(problems);
-        };
-        let (minimum, resumption) = (settings.tls.minimum_version, settings.protection.data_resumption);
-        let mut front_tls = FrontTls::new(Arc::clone(&identities), minimum, resumption);
-        if let Some(clients) = &clients {
-            front_tls = front_tls.and_then(|front_tls| front_tls.asking(&identities, minimum, clients));
-            for path in clients.outdated() {
-                tracing::warn!(path = %path.display(), "a revocation list is out of date: its authority's clients are refused");
-            }
-        }
-        let front_tls = front_tls.map_err(|error| vec![format!("tls: {error}")])?;
-        Ok(Self { identities, front_tls, backends, advertise, secrets })
-    }
-}
-
-fn described(error: &IdentityError) -> String {
-    match error {
-        IdentityError::SelfSigned { .. } => error.to_string(),
-        IdentityError::File { .. } | IdentityError::Mismatch { .. } => format!("tls.certificates: {error}"),
     }
 }
 
@@ -393,55 +323,6 @@ impl Drop for Keeper {
 impl Drop for Admin {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-/// What outlives a configuration.
-struct Shared {
-    ports: Arc<PassivePorts>,
-    admission: Arc<Admission>,
-    pace: Arc<Pace>,
-    bandwidths: Arc<Bandwidths>,
-    blocks: Blocks,
-    observer: Arc<dyn Observer>,
-    used_codes: Arc<UsedCodes>,
-}
-
-fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, bandwidths, blocks, observer, used_codes } = shared;
-    let second_factor = settings.second_factor.as_ref().map(|totp| {
-        let secrets = prepared.secrets.unwrap_or_default();
-        SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
-    });
-    let hosts = HostNames {
-        routed: settings.routes.hosts().cloned().collect(),
-        certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
-    };
-    let clients = settings.tls.client_certificates.as_ref();
-    Surroundings {
-        settings: session::Settings {
-            protection: settings.protection,
-            routes: settings.routes.clone(),
-            commands: settings.commands.clone(),
-            hosts,
-            client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
-            user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),
-            command_length: settings.command_length,
-            reply_length: settings.reply_length,
-            timeouts: settings.timeouts,
-            banner: settings.banner.clone(),
-        },
-        front_tls: prepared.front_tls,
-        pool: Pool::new(prepared.backends),
-        ports,
-        advertise: prepared.advertise,
-        active: settings.data.active,
-        admission,
-        pace,
-        bandwidths,
-        blocks,
-        second_factor,
-        observer,
     }
 }
 
