@@ -20,7 +20,7 @@ use crate::net::{Blocks, bind};
 use crate::policy::{Admission, UsedCodes};
 use crate::server::{BindError, Bound, Drain, Server};
 use crate::session::Surroundings;
-use crate::telemetry::{Bans, Metrics, Pages, Readiness, Telemetry, serve};
+use crate::telemetry::{AuditFileError, Bans, Metrics, Pages, Readiness, Telemetry, serve};
 use crate::tls::{Identities, Identity};
 
 /// A running gateway. Dropping it stops it without a good-bye.
@@ -92,7 +92,8 @@ impl Gateway {
     /// # Errors
     /// When certificates cannot be used or an address cannot be had.
     pub async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let prepared = Prepared::new(&settings).map_err(|problems| StartError::Configuration(problems.join("\n")))?;
+        let mut prepared =
+            Prepared::new(&settings).map_err(|problems| StartError::Configuration(problems.join("\n")))?;
         let telemetry = Telemetry::new(Arc::clone(&metrics));
         let observer: Arc<dyn Observer> = Arc::new(telemetry.clone());
 
@@ -130,6 +131,8 @@ impl Gateway {
             observer,
             used_codes: Arc::clone(&used_codes),
         };
+        let audit = settings.audit.clone().zip(prepared.audit.take());
+        telemetry.audit().set(audit).map_err(|error| StartError::Internal(no_thread(&error)))?;
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
         let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));
@@ -182,7 +185,7 @@ impl Gateway {
     /// # Errors
     /// When it cannot be used; then nothing changes.
     pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
-        let prepared = match Prepared::new(&settings) {
+        let mut prepared = match Prepared::new(&settings) {
             Ok(prepared) => prepared,
             Err(problems) => {
                 self.telemetry.observe(&Event::Reloaded { accepted: false });
@@ -198,6 +201,13 @@ impl Gateway {
             let reason = "listeners: they have changed and routes or access.commands name listeners. Restart instead of reloading";
             return Err(ReloadError(reason.into()));
         }
+        if current.audit != settings.audit {
+            let audit = settings.audit.clone().zip(prepared.audit.take());
+            if let Err(error) = self.telemetry.audit().set(audit) {
+                self.telemetry.observe(&Event::Reloaded { accepted: false });
+                return Err(ReloadError(no_thread(&error)));
+            }
+        }
         let restart = needs_restart(&current, &settings);
         tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
         self.admission.set_rules(settings.access.clone(), settings.limits);
@@ -206,15 +216,12 @@ impl Gateway {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
-            // What has been moved goes on counting unless the limits are others.
-            bandwidths: match old.bandwidths.limits() == settings.bandwidth {
-                true => Arc::clone(&old.bandwidths),
-                false => Arc::new(Bandwidths::new(settings.bandwidth)),
-            },
+            bandwidths: Arc::clone(&old.bandwidths),
             blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
             used_codes: Arc::clone(&self.used_codes),
         };
+        old.bandwidths.set_limits(settings.bandwidth);
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
         // What is bound stays bound, so the next reload still says so.
@@ -228,6 +235,14 @@ impl Gateway {
         self.telemetry.observe(&Event::Reloaded { accepted: true });
         self.probe_backends();
         Ok(restart)
+    }
+
+    /// Opens the audit file again: the one that was there may have been moved away. Lines so far are in the old one.
+    ///
+    /// # Errors
+    /// When it cannot be opened; then the old one goes on.
+    pub fn reopen_audit(&self) -> Result<(), AuditFileError> {
+        self.telemetry.audit().reopen()
     }
 
     /// A configuration file could not be read: counted, and the old one stays.
@@ -248,6 +263,11 @@ impl Gateway {
         self.server.stop().await;
         if let Some(keeper) = self.keeper {
             keeper.stop(Arc::clone(&self.admission)).await;
+        }
+        // The last session has ended: its line waits to be written, and so does the end of bans.
+        let audit = Arc::clone(self.telemetry.audit());
+        if let Err(error) = tokio::task::spawn_blocking(move || audit.stop()).await {
+            tracing::error!(%error, "the audit file was not ended");
         }
         if let Some(mut admin) = self.admin {
             admin.stop.cancel();
@@ -324,6 +344,10 @@ impl Drop for Admin {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+fn no_thread(error: &std::io::Error) -> String {
+    format!("audit_log: the system gives no thread for it: {error}")
 }
 
 fn tell_metrics(metrics: &Metrics, settings: &Settings, identities: &Identities) {

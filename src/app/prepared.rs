@@ -12,6 +12,7 @@ use crate::event::Observer;
 use crate::net::Blocks;
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
 use crate::session::{self, Surroundings};
+use crate::telemetry::AuditFile;
 use crate::tls::{ClientAuthorities, FrontTls, Identities, IdentityError};
 
 /// What a configuration needs besides sockets: everything that can be wrong with it is found here.
@@ -21,6 +22,7 @@ pub(super) struct Prepared {
     backends: Vec<Backend>,
     advertise: Advertise,
     secrets: Option<Secrets>,
+    pub(super) audit: Option<AuditFile>,
 }
 
 impl Prepared {
@@ -61,6 +63,11 @@ impl Prepared {
             problems.append(&mut flaws);
             None
         });
+        let audit = settings.audit.as_ref().map(|audit| AuditFile::open(&audit.path)).transpose();
+        let audit = audit.unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            None
+        });
         let (Some(identities), Some(advertise), true) = (identities, advertise, problems.is_empty()) else {
             return Err(problems);
         };
@@ -70,7 +77,7 @@ impl Prepared {
             front_tls = front_tls.and_then(|front_tls| front_tls.asking(&identities, minimum, clients));
         }
         let front_tls = front_tls.map_err(|error| vec![format!("tls: {error}")])?;
-        Ok(Self { identities, front_tls, backends, advertise, secrets })
+        Ok(Self { identities, front_tls, backends, advertise, secrets, audit })
     }
 }
 
@@ -112,6 +119,7 @@ pub(super) fn surroundings(settings: &Settings, prepared: Prepared, shared: Shar
             hosts,
             client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
             user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),
+            recorded: settings.audit.is_some(),
             command_length: settings.command_length,
             reply_length: settings.reply_length,
             timeouts: settings.timeouts,
