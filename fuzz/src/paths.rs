@@ -327,6 +327,7 @@ pub fn paths(bytes: &[u8]) {
         back: Protection::Clear,
         rights,
         active: false,
+        recorded: false,
     };
     let server = Server { here: names(b"/in/a"), has_options: how & 32 == 0 };
     let mut street = Street {

@@ -79,7 +79,7 @@ impl World<'_> {
     fn perform(&mut self, step: Step) {
         match step {
             Step::Answer(reply) => self.finals += usize::from(!reply.code().is_preliminary()),
-            Step::Refuse(..) => self.finals += 1,
+            Step::Refuse(..) | Step::Deny(..) => self.finals += 1,
             Step::Pass(line) => self.finals += usize::from(line.last && !line.code.is_preliminary()),
             Step::Forward(cleared) => self.backend_hears(cleared.command().verb()),
             Step::Reserve(..) => self.pick(&[
@@ -144,6 +144,7 @@ impl World<'_> {
             | Step::Direct(_)
             | Step::TransferStarted(_)
             | Step::TransferEnded { .. }
+            | Step::Changed { .. }
             | Step::Software(_)
             | Step::Features(_) => {}
         }
@@ -293,6 +294,7 @@ pub fn dialogue(bytes: &[u8]) {
         back,
         rights: ftps_gateway::policy::Rights::default(),
         active: first & 8 == 0,
+        recorded: first & 32 != 0,
     };
     let hostile = first & 16 != 0;
     let mut world = World {

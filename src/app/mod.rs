@@ -7,6 +7,7 @@ mod demo;
 mod descriptors;
 mod gateway;
 mod kept;
+mod prepared;
 mod privilege;
 mod second_factor;
 

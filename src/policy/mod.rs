@@ -33,7 +33,7 @@ pub use groups::{Entry, Group, group};
 pub use host::HostNames;
 pub use pace::{LoginAnswer, Pace};
 pub use path_pattern::PathPattern;
-pub use paths::WorkingDirectory;
+pub use paths::{WorkingDirectory, located, located_name, sets_time};
 pub use protection::{
     ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
     TruncatedUploads,

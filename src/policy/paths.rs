@@ -122,6 +122,21 @@ pub(super) fn target(command: &Command, here: &WorkingDirectory) -> Option<Targe
     }
 }
 
+/// Where a command's file or folder lies, from the root, for whoever keeps a record. `None`: it cannot be told.
+pub fn located(command: &Command, here: &WorkingDirectory) -> Option<Vec<u8>> {
+    target(command, here)?.paths.pop()
+}
+
+/// Where a name that the server has said lies.
+pub fn located_name(here: &WorkingDirectory, name: &[u8]) -> Option<Vec<u8>> {
+    resolve(here, name)
+}
+
+/// Whether MDTM's argument has a time to set in front.
+pub fn sets_time(argument: &[u8]) -> bool {
+    behind_time(argument).is_some()
+}
+
 /// The name behind fourteen digits and a blank: many servers take it, and the digits for a time to set.
 pub(super) fn behind_time(argument: &[u8]) -> Option<&[u8]> {
     let (time, name) = argument.split_at(argument.iter().position(|byte| *byte == b' ')?);

@@ -48,6 +48,8 @@ pub struct ClientIdentity {
     leaf: CertificateDer<'static>,
     /// The subject as OpenSSL writes it. A client's text, if a verified one.
     pub subject: String,
+    /// The subject of its authority, likewise.
+    pub issuer: String,
     /// The serial number, in hexadecimal.
     pub serial: String,
     /// Whom it names.
@@ -149,8 +151,9 @@ impl ClientIdentity {
                 _ => {}
             }
         }
-        let (subject, serial) = (subject.to_string(), parsed.raw_serial_as_string());
-        Some(Self { leaf, subject, serial, names })
+        let (subject, issuer) = (subject.to_string(), parsed.issuer().to_string());
+        let serial = parsed.raw_serial_as_string();
+        Some(Self { leaf, subject, issuer, serial, names })
     }
 
     /// Whether this is the leaf of a chain.

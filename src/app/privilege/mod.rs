@@ -9,6 +9,7 @@
 //! start either, where somebody looks.
 
 mod advice;
+mod audit;
 mod files;
 mod user;
 
@@ -26,6 +27,7 @@ use rustix::thread::{
 };
 
 pub(super) use advice::advice;
+pub(super) use audit::check_audit;
 use files::Files;
 use user::Identity;
 use user::UserError;
@@ -93,6 +95,7 @@ pub(super) fn check_user(settings: &Settings) -> Result<(), UserError> {
 pub(super) fn give_up(settings: &Settings, configuration: &Path) -> Result<Privileges, PrivilegeError> {
     let identity = Identity::of(&settings.run_as)?;
     prepare_state_dir(settings, identity.as_ref());
+    audit::prepare(settings, identity.as_ref());
     let wants_low_ports = settings.data.active == Some(SourcePort::FtpData);
     let keep = if wants_low_ports { CapabilitySet::NET_BIND_SERVICE } else { CapabilitySet::empty() };
     match &identity {
@@ -175,11 +178,13 @@ fn close(files: &Files) -> Result<bool, landlock::RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write =
         read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::MakeDir | AccessFs::RemoveFile;
+    let append = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg;
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(RULES))?
         .create()?;
     let ruleset = open(ruleset, &files.read, read)?;
+    let ruleset = open(ruleset, &files.appended, append)?;
     let status = open(ruleset, &files.written, write)?.restrict_self()?;
     match status.ruleset {
         RulesetStatus::FullyEnforced => tracing::info!("files are closed but for those that are needed (Landlock)"),

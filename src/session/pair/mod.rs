@@ -69,6 +69,8 @@ pub(super) struct DataPair {
     back: Back,
     back_mode: DataMode,
     hint: TicketHint,
+    /// The handshake of the client's data connection that was made last.
+    front_tls: Option<Handshake>,
     pump: Option<Work<PumpReport>>,
     upload: bool,
     close_notify_missing: bool,
@@ -118,6 +120,7 @@ impl DataPair {
             back: Back::Nothing,
             back_mode: DataMode::Pasv,
             hint: TicketHint::default(),
+            front_tls: None,
             pump: None,
             upload: false,
             close_notify_missing: false,
@@ -142,6 +145,11 @@ impl DataPair {
         self.close_notify_missing
     }
 
+    /// The handshake of the client's data connection, if it has come to one.
+    pub(super) fn front_tls(&self) -> Option<Handshake> {
+        self.front_tls
+    }
+
     /// The next transfer counts from nothing.
     pub(super) fn forget_transfer(&mut self) {
         self.moved = Arc::default();
@@ -153,6 +161,7 @@ impl DataPair {
         self.latecomer = None;
         self.front_mode = mode;
         self.hint = TicketHint::default();
+        self.front_tls = None;
         self.running = watch::Sender::new(None);
         let mark = self.mark_under(protection);
         let witness = Witness {
@@ -200,6 +209,7 @@ impl DataPair {
     pub(super) fn aim(&mut self, claim: Claim, mode: DataMode) {
         self.front_mode = mode;
         self.hint = TicketHint::default();
+        self.front_tls = None;
         self.set_front(Front::Aimed(claim));
     }
 

@@ -89,6 +89,7 @@ impl DataPair {
         match secured {
             Ok(SecuredData { stream, handshake, resumption }) => {
                 self.front = Front::Ready(stream);
+                self.front_tls = Some(handshake);
                 self.parties.observe(&Event::Handshake { who: &self.parties.who, handshake, detail: "" });
                 let policy = self.front_resumption(resumption);
                 if policy == DataResumption::Require && resumption != Resumption::Resumed {
