@@ -80,6 +80,7 @@ fn dialogue() -> Dialogue {
         back: Protection::Clear,
         rights: Rights::default(),
         active: true,
+        recorded: false,
     };
     Dialogue::new(premises, ProtectionState::implicit(), true)
 }

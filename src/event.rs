@@ -4,6 +4,9 @@
 //! Invariants: every reason is a closed enum with a `label()`, so that metrics stay bounded; addresses, user names and
 //! paths are fields of events and never labels; no event carries a password.
 
+#[macro_use]
+mod labelled;
+mod change;
 mod labels;
 
 use std::fmt;
@@ -14,6 +17,7 @@ use std::time::Duration;
 use crate::ftp::{CodeClass, Verb};
 use crate::policy::{Ban, Protection, Refusal, TransferKind};
 
+pub use change::{Change, ChangeKind, ChangeResult, Object, Particulars};
 pub use labels::{
     BackendFailure, By, Channel, DataMode, DataOutcome, Direction, HandshakeKind, HandshakeResult, Leg, LoginResult,
     Reason, Resumption, Stage, Stray, TlsVersion, TransferResult,
@@ -128,6 +132,8 @@ pub struct Handshake {
     pub kind: HandshakeKind,
     /// How it ended.
     pub result: HandshakeResult,
+    /// The cipher suite agreed on, by its name in the standard.
+    pub cipher: Option<&'static str>,
 }
 
 /// A transfer, when it is over.
@@ -141,6 +147,8 @@ pub struct Transfer<'a> {
     pub verb: Verb,
     /// Its argument as the client sent it.
     pub path: &'a [u8],
+    /// What else is known of the file.
+    pub particulars: &'a Particulars,
     /// Download, listing or upload.
     pub kind: TransferKind,
     /// Bytes relayed, without TLS and TCP.
@@ -149,6 +157,8 @@ pub struct Transfer<'a> {
     pub took: Duration,
     /// The front leg's data connection.
     pub front: Protection,
+    /// The handshake of the front leg's data connection; `None`: in clear, or it never came to one.
+    pub front_tls: Option<Handshake>,
     /// The back leg's data connection.
     pub back: Protection,
     /// The bytes came under TLS and ended without `close_notify`.
@@ -201,6 +211,8 @@ pub enum Event<'a> {
         who: &'a Who,
         /// Its subject. The client's text.
         subject: &'a str,
+        /// The subject of its authority.
+        issuer: &'a str,
         /// Its serial number, in hexadecimal.
         serial: &'a str,
     },
@@ -227,6 +239,8 @@ pub enum Event<'a> {
         backend: Option<&'a str>,
         /// How it went.
         result: LoginResult,
+        /// A one-time code has counted, beside the password.
+        second_factor: bool,
     },
     /// Too many wrong passwords: a ban began.
     Banned {
@@ -260,6 +274,10 @@ pub enum Event<'a> {
     Refused {
         /// Who.
         who: &'a Who,
+        /// The user, when one has logged in.
+        user: Option<&'a [u8]>,
+        /// What it was about, where that is worth keeping.
+        object: Option<&'a Object>,
         /// The verb, or `Other` where there was none.
         verb: Verb,
         /// Why.
@@ -298,6 +316,21 @@ pub enum Event<'a> {
         transfer: &'a Transfer<'a>,
         /// It had begun to run.
         ran: bool,
+    },
+    /// A command that changes something at the backend is over.
+    Changed {
+        /// Who.
+        who: &'a Who,
+        /// The user.
+        user: &'a [u8],
+        /// The backend's name.
+        backend: &'a str,
+        /// What.
+        change: &'a Change,
+        /// The code of the backend's final reply, if there was one.
+        code: Option<u16>,
+        /// What came of it.
+        result: ChangeResult,
     },
     /// A peer closed without close_notify.
     MissingCloseNotify {
@@ -368,6 +401,11 @@ pub enum Event<'a> {
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, event: &Event<'_>);
+
+    /// Whether what begins now can be recorded. Where it cannot, no login, transfer or change begins.
+    fn can_record(&self) -> bool {
+        true
+    }
 }
 
 /// An observer for tests and benches that looks away.

@@ -142,3 +142,23 @@ fn every_command_gets_exactly_one_final_reply() {
 fn any_text_is_a_configuration_or_a_list_of_problems() {
     holds("config", targets::config);
 }
+
+#[test]
+fn proxy_headers_are_read_within_bounds_and_nothing_behind_them() {
+    holds("proxy", targets::proxy);
+}
+
+#[test]
+fn a_client_hello_is_read_within_bounds_and_opens_no_seal_but_its_own() {
+    holds("hello", targets::hello);
+}
+
+#[test]
+fn no_command_goes_where_a_path_rule_has_it_not() {
+    holds("paths", targets::paths);
+}
+
+#[test]
+fn secrets_are_read_or_refused_without_a_word_of_them_and_codes_count_once() {
+    holds("totp", targets::totp);
+}

@@ -11,10 +11,18 @@
 mod actor;
 #[path = "networks/clients.rs"]
 mod clients;
-#[path = "networks/gateway.rs"]
-mod gateway;
+#[path = "networks/crowd.rs"]
+mod crowd;
 #[path = "networks/distance.rs"]
 mod distance;
+#[path = "matrix/driver.rs"]
+#[allow(dead_code, reason = "the matrix uses more of it")]
+mod driver;
+#[path = "matrix/failure.rs"]
+#[allow(dead_code, reason = "the matrix uses more of it")]
+mod failure;
+#[path = "networks/gateway.rs"]
+mod gateway;
 #[path = "networks/keepalive.rs"]
 mod keepalive;
 #[path = "networks/link.rs"]
@@ -33,8 +41,14 @@ mod street;
 mod talk;
 #[path = "networks/vanish.rs"]
 mod vanish;
+#[path = "matrix/way.rs"]
+#[allow(dead_code, reason = "the matrix uses more of it")]
+mod way;
 #[path = "networks/windows.rs"]
 mod windows;
+#[path = "matrix/words.rs"]
+#[allow(dead_code, reason = "the matrix uses more of it")]
+mod words;
 
 /// Whether these tests shall be left out, which is said.
 fn left_out() -> bool {

@@ -5,9 +5,17 @@
 //! random changes to it.
 
 mod configuration;
+mod hello;
+mod paths;
+mod proxy;
 mod text;
+mod totp;
 mod world;
 
 pub use configuration::config;
+pub use hello::hello;
+pub use paths::paths;
+pub use proxy::proxy;
 pub use text::{command, endpoint, line, reply};
+pub use totp::totp;
 pub use world::dialogue;

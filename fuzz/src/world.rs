@@ -79,7 +79,7 @@ impl World<'_> {
     fn perform(&mut self, step: Step) {
         match step {
             Step::Answer(reply) => self.finals += usize::from(!reply.code().is_preliminary()),
-            Step::Refuse(..) => self.finals += 1,
+            Step::Refuse(..) | Step::Deny(..) => self.finals += 1,
             Step::Pass(line) => self.finals += usize::from(line.last && !line.code.is_preliminary()),
             Step::Forward(cleared) => self.backend_hears(cleared.command().verb()),
             Step::Reserve(..) => self.pick(&[
@@ -96,6 +96,7 @@ impl World<'_> {
                     Input::Front(FrontNews::Arrived { must_resume: false }),
                     Input::Front(FrontNews::Arrived { must_resume: true }),
                     Input::Front(FrontNews::NotResumed(Resumption::NoneOffered)),
+                    Input::Front(FrontNews::Untold),
                 ]);
             }
             Step::SecureBack => {
@@ -132,11 +133,18 @@ impl World<'_> {
             Step::SecureControl(_) | Step::ClearControl | Step::Reinitialise | Step::LoginAgain(_) | Step::End(..) => {
                 self.over = true
             }
+            // Nobody says anything where all is well.
+            Step::Reprotect(_) => {
+                if self.choose(2) == 0 {
+                    self.news.push(Input::Front(FrontNews::Untold));
+                }
+            }
             Step::Aim(..)
             | Step::AimBack(_)
             | Step::Direct(_)
             | Step::TransferStarted(_)
             | Step::TransferEnded { .. }
+            | Step::Changed { .. }
             | Step::Software(_)
             | Step::Features(_) => {}
         }
@@ -286,6 +294,7 @@ pub fn dialogue(bytes: &[u8]) {
         back,
         rights: ftps_gateway::policy::Rights::default(),
         active: first & 8 == 0,
+        recorded: first & 32 != 0,
     };
     let hostile = first & 16 != 0;
     let mut world = World {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::advice::advice;
 use super::bound::bind_low_ports;
 use super::descriptors;
-use super::gateway::{Gateway, Prepared, StartError};
-use super::privilege::{PrivilegeError, Privileges, advice, check_user, give_up, keep_memory_private};
+use super::gateway::{Gateway, StartError};
+use super::prepared::Prepared;
+use super::privilege::{PrivilegeError, Privileges, check_audit, check_user, give_up, keep_memory_private};
 use crate::config::{self, Settings};
 use crate::server::Drain;
 use crate::telemetry::{LogHandle, Metrics, init};
@@ -38,16 +40,15 @@ pub fn check(path: &Path) -> ExitCode {
     if readable.tls.certificates.is_empty() {
         readable.tls.state_dir = None;
     }
+    readable.audit = None;
     let mut problems = Prepared::new(&readable).err().unwrap_or_default();
+    problems.extend(check_audit(&settings));
     problems.extend(check_user(&settings).err().map(|error| error.to_string()));
     if !problems.is_empty() {
         for problem in problems {
             eprintln!("{}: {problem}", path.display());
         }
         return ExitCode::from(EXIT_CONFIGURATION);
-    }
-    for advice in settings.advice() {
-        eprintln!("{}: {advice}", path.display());
     }
     for line in advice(&settings) {
         eprintln!("{}: {line}", path.display());
@@ -78,9 +79,6 @@ pub fn run(path: &Path) -> ExitCode {
         }
     };
     let log = init(&settings.log);
-    for advice in settings.advice() {
-        tracing::warn!("{advice}");
-    }
     descriptors::raise();
     for line in advice(&settings) {
         tracing::warn!("{line}");
@@ -214,6 +212,10 @@ pub(super) fn exit_code(error: &StartError) -> ExitCode {
 
 fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileges) {
     notify(sd_notify::NotifyState::Reloading);
+    // Whoever has moved it away has done so, whatever is wrong with the configuration.
+    if let Err(error) = gateway.reopen_audit() {
+        tracing::error!("the audit file stays the old one: {error}{}", privileges.hint(&error.to_string()));
+    }
     match config::load(path) {
         Ok(settings) => {
             let level = settings.log.level;

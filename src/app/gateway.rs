@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::bound::passive_addresses;
 use super::kept;
-use super::second_factor;
-use crate::backend::{Backend, Deadlines, Pool, probe};
+use super::prepared::{Prepared, Shared, surroundings};
+use crate::backend::{Deadlines, probe};
 use crate::config::Settings;
-use crate::data::{Advertise, Bandwidths, PassivePorts, PortError};
+use crate::data::{Bandwidths, PassivePorts, PortError};
 use crate::event::{Event, Observer};
 use crate::net::{Blocks, bind};
-use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
+use crate::policy::{Admission, UsedCodes};
 use crate::server::{BindError, Bound, Drain, Server};
-use crate::session::{self, Surroundings};
-use crate::telemetry::{Bans, Metrics, Pages, Readiness, Telemetry, serve};
-use crate::tls::{ClientAuthorities, FrontTls, Identities, Identity, IdentityError};
+use crate::session::Surroundings;
+use crate::telemetry::{AuditFileError, Bans, Metrics, Pages, Readiness, Telemetry, serve};
+use crate::tls::{Identities, Identity};
 
 /// A running gateway. Dropping it stops it without a good-bye.
 pub struct Gateway {
@@ -86,83 +86,14 @@ impl From<PortError> for StartError {
     }
 }
 
-/// What a configuration needs besides sockets: everything that can be wrong with it is found here.
-pub(super) struct Prepared {
-    pub(super) identities: Arc<Identities>,
-    front_tls: FrontTls,
-    backends: Vec<Backend>,
-    advertise: Advertise,
-    secrets: Option<Secrets>,
-}
-
-impl Prepared {
-    /// Loads certificates and authorities.
-    ///
-    /// # Errors
-    /// Every problem, each naming its file.
-    pub(super) fn new(settings: &Settings) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
-        let identities = match Identities::load(&settings.tls) {
-            Ok(identities) => Some(Arc::new(identities)),
-            Err(error) => {
-                problems.push(described(&error));
-                None
-            }
-        };
-        let mut backends = Vec::new();
-        for backend in &settings.backends {
-            match Backend::new(backend.clone()) {
-                Ok(backend) => backends.push(backend),
-                Err(error) => problems.push(format!("backends.{}.verify: {error}", backend.name)),
-            }
-        }
-        let advertise = match Advertise::new(settings.data.advertise.clone()) {
-            Ok(advertise) => Some(advertise),
-            Err(error) => {
-                problems.push(format!("passive.advertise: the system's resolver cannot be used: {error}"));
-                None
-            }
-        };
-        let clients = settings.tls.client_certificates.as_ref().map(ClientAuthorities::load).transpose();
-        let clients = clients.unwrap_or_else(|error| {
-            problems.push(format!("tls.client_certificates: {error}"));
-            None
-        });
-        let secrets = settings.second_factor.as_ref().map(|totp| second_factor::load(&totp.secrets)).transpose();
-        let secrets = secrets.unwrap_or_else(|mut flaws| {
-            problems.append(&mut flaws);
-            None
-        });
-        let (Some(identities), Some(advertise), true) = (identities, advertise, problems.is_empty()) else {
-            return Err(problems);
-        };
-        let (minimum, resumption) = (settings.tls.minimum_version, settings.protection.data_resumption);
-        let mut front_tls = FrontTls::new(Arc::clone(&identities), minimum, resumption);
-        if let Some(clients) = &clients {
-            front_tls = front_tls.and_then(|front_tls| front_tls.asking(&identities, minimum, clients));
-            for path in clients.outdated() {
-                tracing::warn!(path = %path.display(), "a revocation list is out of date: its authority's clients are refused");
-            }
-        }
-        let front_tls = front_tls.map_err(|error| vec![format!("tls: {error}")])?;
-        Ok(Self { identities, front_tls, backends, advertise, secrets })
-    }
-}
-
-fn described(error: &IdentityError) -> String {
-    match error {
-        IdentityError::SelfSigned { .. } => error.to_string(),
-        IdentityError::File { .. } | IdentityError::Mismatch { .. } => format!("tls.certificates: {error}"),
-    }
-}
-
 impl Gateway {
     /// Binds everything and begins to serve. Must run inside the runtime.
     ///
     /// # Errors
     /// When certificates cannot be used or an address cannot be had.
     pub async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let prepared = Prepared::new(&settings).map_err(|problems| StartError::Configuration(problems.join("\n")))?;
+        let mut prepared =
+            Prepared::new(&settings).map_err(|problems| StartError::Configuration(problems.join("\n")))?;
         let telemetry = Telemetry::new(Arc::clone(&metrics));
         let observer: Arc<dyn Observer> = Arc::new(telemetry.clone());
 
@@ -200,6 +131,8 @@ impl Gateway {
             observer,
             used_codes: Arc::clone(&used_codes),
         };
+        let audit = settings.audit.clone().zip(prepared.audit.take());
+        telemetry.audit().set(audit).map_err(|error| StartError::Internal(no_thread(&error)))?;
         let surroundings = Arc::new(surroundings(&settings, prepared, shared));
         let surroundings = Arc::new(ArcSwap::new(surroundings));
         let server = Server::start(bound, Arc::clone(&surroundings), Arc::clone(&admission));
@@ -252,7 +185,7 @@ impl Gateway {
     /// # Errors
     /// When it cannot be used; then nothing changes.
     pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
-        let prepared = match Prepared::new(&settings) {
+        let mut prepared = match Prepared::new(&settings) {
             Ok(prepared) => prepared,
             Err(problems) => {
                 self.telemetry.observe(&Event::Reloaded { accepted: false });
@@ -268,6 +201,13 @@ impl Gateway {
             let reason = "listeners: they have changed and routes or access.commands name listeners. Restart instead of reloading";
             return Err(ReloadError(reason.into()));
         }
+        if current.audit != settings.audit {
+            let audit = settings.audit.clone().zip(prepared.audit.take());
+            if let Err(error) = self.telemetry.audit().set(audit) {
+                self.telemetry.observe(&Event::Reloaded { accepted: false });
+                return Err(ReloadError(no_thread(&error)));
+            }
+        }
         let restart = needs_restart(&current, &settings);
         tell_metrics(self.telemetry.metrics(), &settings, &prepared.identities);
         self.admission.set_rules(settings.access.clone(), settings.limits);
@@ -276,15 +216,12 @@ impl Gateway {
             ports: Arc::clone(&old.ports),
             admission: Arc::clone(&old.admission),
             pace: Arc::clone(&old.pace),
-            // What has been moved goes on counting unless the limits are others.
-            bandwidths: match old.bandwidths.limits() == settings.bandwidth {
-                true => Arc::clone(&old.bandwidths),
-                false => Arc::new(Bandwidths::new(settings.bandwidth)),
-            },
+            bandwidths: Arc::clone(&old.bandwidths),
             blocks: old.blocks.clone(),
             observer: Arc::clone(&old.observer),
             used_codes: Arc::clone(&self.used_codes),
         };
+        old.bandwidths.set_limits(settings.bandwidth);
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
         // What is bound stays bound, so the next reload still says so.
@@ -298,6 +235,14 @@ impl Gateway {
         self.telemetry.observe(&Event::Reloaded { accepted: true });
         self.probe_backends();
         Ok(restart)
+    }
+
+    /// Opens the audit file again: the one that was there may have been moved away. Lines so far are in the old one.
+    ///
+    /// # Errors
+    /// When it cannot be opened; then the old one goes on.
+    pub fn reopen_audit(&self) -> Result<(), AuditFileError> {
+        self.telemetry.audit().reopen()
     }
 
     /// A configuration file could not be read: counted, and the old one stays.
@@ -318,6 +263,11 @@ impl Gateway {
         self.server.stop().await;
         if let Some(keeper) = self.keeper {
             keeper.stop(Arc::clone(&self.admission)).await;
+        }
+        // The last session has ended: its line waits to be written, and so does the end of bans.
+        let audit = Arc::clone(self.telemetry.audit());
+        if let Err(error) = tokio::task::spawn_blocking(move || audit.stop()).await {
+            tracing::error!(%error, "the audit file was not ended");
         }
         if let Some(mut admin) = self.admin {
             admin.stop.cancel();
@@ -396,53 +346,8 @@ impl Drop for Admin {
     }
 }
 
-/// What outlives a configuration.
-struct Shared {
-    ports: Arc<PassivePorts>,
-    admission: Arc<Admission>,
-    pace: Arc<Pace>,
-    bandwidths: Arc<Bandwidths>,
-    blocks: Blocks,
-    observer: Arc<dyn Observer>,
-    used_codes: Arc<UsedCodes>,
-}
-
-fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, bandwidths, blocks, observer, used_codes } = shared;
-    let second_factor = settings.second_factor.as_ref().map(|totp| {
-        let secrets = prepared.secrets.unwrap_or_default();
-        SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
-    });
-    let hosts = HostNames {
-        routed: settings.routes.hosts().cloned().collect(),
-        certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
-    };
-    let clients = settings.tls.client_certificates.as_ref();
-    Surroundings {
-        settings: session::Settings {
-            protection: settings.protection,
-            routes: settings.routes.clone(),
-            commands: settings.commands.clone(),
-            hosts,
-            client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
-            user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),
-            command_length: settings.command_length,
-            reply_length: settings.reply_length,
-            timeouts: settings.timeouts,
-            banner: settings.banner.clone(),
-        },
-        front_tls: prepared.front_tls,
-        pool: Pool::new(prepared.backends),
-        ports,
-        advertise: prepared.advertise,
-        active: settings.data.active,
-        admission,
-        pace,
-        bandwidths,
-        blocks,
-        second_factor,
-        observer,
-    }
+fn no_thread(error: &std::io::Error) -> String {
+    format!("audit_log: the system gives no thread for it: {error}")
 }
 
 fn tell_metrics(metrics: &Metrics, settings: &Settings, identities: &Identities) {

@@ -1,5 +1,6 @@
 //! Wiring: the one place where all rooms meet. Start, reload, drain, stop.
 
+mod advice;
 mod bound;
 mod daemon;
 #[cfg(feature = "demo")]
@@ -7,6 +8,7 @@ mod demo;
 mod descriptors;
 mod gateway;
 mod kept;
+mod prepared;
 mod privilege;
 mod second_factor;
 

@@ -129,7 +129,9 @@ pub(super) const KEYS: &[Key] = keys! {
     "log" Section;
     "log.level" Default("info");
     "log.format" Default("text");
-    "audit_log" Later;
+    "audit_log" Nothing;
+    "audit_log.path" Required;
+    "audit_log.format" Nothing;
     "state_dir" Default("/var/lib/ftps-gateway");
     "user" Nothing;
     "group" Nothing;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::data::Bandwidth;
 use crate::policy::{Access, CommandRules, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
 use crate::session::Timeouts;
-use crate::telemetry::{AdminSettings, LogSettings};
+use crate::telemetry::{AdminSettings, AuditSettings, LogSettings};
 use crate::{backend, data, server, tls};
 
 /// What one `gateway.yaml` says. Checked: what can be known without opening a socket is right.
@@ -47,6 +47,8 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// The log.
     pub log: LogSettings,
+    /// The audit file; `None`: there is none.
+    pub audit: Option<AuditSettings>,
     /// The text of the gateway's 220.
     pub banner: String,
 }

@@ -1,14 +1,16 @@
 //! How many bytes a second transfers may move: in a session, of a user, and in all.
 //!
 //! Invariants: a limit holds for both directions together; who waits holds no memory; those who share a limit are served
-//! in turn.
+//! in turn; other limits hold at once, for what runs too.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use leaky_bucket::RateLimiter;
+use tokio_util::sync::CancellationToken;
 
 /// How often a limit gives out what it has.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -30,11 +32,18 @@ pub struct Bandwidth {
     pub total: Option<NonZeroUsize>,
 }
 
-/// What all sessions share of one configuration's limits.
+/// The limits that hold now, and what all sessions share of them.
 pub struct Bandwidths {
+    now: ArcSwap<Rates>,
+}
+
+/// What all sessions share of one configuration's limits.
+struct Rates {
     limits: Bandwidth,
     total: Option<Arc<Bucket>>,
     users: Mutex<HashMap<Vec<u8>, Weak<Bucket>>>,
+    /// Others hold instead.
+    over: CancellationToken,
 }
 
 /// One limit.
@@ -46,29 +55,46 @@ struct Bucket {
 
 /// What one session may move.
 #[derive(Clone, Default)]
-pub struct Share {
-    buckets: Vec<Arc<Bucket>>,
-    slowest: Option<NonZeroUsize>,
+pub struct Share(Option<Arc<Holder>>);
+
+/// A session, and what it has of the limits.
+struct Holder {
+    bandwidths: Arc<Bandwidths>,
+    user: Vec<u8>,
+    held: Mutex<Held>,
+}
+
+/// What a session has of one configuration's limits.
+#[derive(Clone)]
+struct Held {
+    rates: Arc<Rates>,
+    buckets: Arc<[Arc<Bucket>]>,
 }
 
 impl Bandwidths {
     /// Nothing moved yet.
     pub fn new(limits: Bandwidth) -> Self {
-        Self { limits, total: limits.total.map(bucket), users: Mutex::default() }
+        Self { now: ArcSwap::from_pointee(Rates::new(limits)) }
     }
 
-    /// The limits.
-    pub fn limits(&self) -> Bandwidth {
-        self.limits
+    /// These limits hold from now on, for running transfers too. A piece that waits to be paid for when they come goes
+    /// free. What has been moved goes on counting where the limits are the same.
+    pub fn set_limits(&self, limits: Bandwidth) {
+        if self.now.load().limits != limits {
+            self.now.swap(Arc::new(Rates::new(limits))).over.cancel();
+        }
     }
 
     /// For one more session of a user.
-    pub fn share(&self, user: &[u8]) -> Share {
-        let Bandwidth { session, user: of_user, total } = self.limits;
-        let mut buckets: Vec<_> = session.map(bucket).into_iter().collect();
-        buckets.extend(of_user.map(|rate| self.of_user(user, rate)));
-        buckets.extend(self.total.clone());
-        Share { buckets, slowest: [session, of_user, total].into_iter().flatten().min() }
+    pub fn share(self: &Arc<Self>, user: &[u8]) -> Share {
+        let held = Mutex::new(Held::of(self.now.load_full(), user));
+        Share(Some(Arc::new(Holder { bandwidths: Arc::clone(self), user: user.to_vec(), held })))
+    }
+}
+
+impl Rates {
+    fn new(limits: Bandwidth) -> Self {
+        Self { limits, total: limits.total.map(bucket), users: Mutex::default(), over: CancellationToken::new() }
     }
 
     fn of_user(&self, user: &[u8], rate: NonZeroUsize) -> Arc<Bucket> {
@@ -85,18 +111,55 @@ impl Bandwidths {
     }
 }
 
+impl Held {
+    fn of(rates: Arc<Rates>, user: &[u8]) -> Self {
+        let Bandwidth { session, user: of_user, total: _ } = rates.limits;
+        let mut buckets: Vec<_> = session.map(bucket).into_iter().collect();
+        buckets.extend(of_user.map(|rate| rates.of_user(user, rate)));
+        buckets.extend(rates.total.clone());
+        Self { rates, buckets: buckets.into() }
+    }
+}
+
+impl Holder {
+    /// Of the limits that hold now.
+    fn held(&self) -> Held {
+        let now = self.bandwidths.now.load();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&now, &held.rates) {
+            *held = Held::of(Arc::clone(&now), &self.user);
+        }
+        held.clone()
+    }
+}
+
 impl Share {
     /// Waits until so many bytes, which have been moved, are paid for.
     pub async fn pay(&self, bytes: usize) {
-        for bucket in &self.buckets {
-            let _turn = bucket.line.lock().await;
-            bucket.limiter.acquire(bytes).await;
+        let Some(Held { rates, buckets }) = self.held() else { return };
+        if buckets.is_empty() {
+            return;
+        }
+        let paid = async {
+            for bucket in &*buckets {
+                let _turn = bucket.line.lock().await;
+                bucket.limiter.acquire(bytes).await;
+            }
+        };
+        tokio::select! {
+            () = paid => {}
+            () = rates.over.cancelled() => {}
         }
     }
 
     /// Bytes a second at most.
     pub fn slowest(&self) -> Option<NonZeroUsize> {
-        self.slowest
+        let Bandwidth { session, user, total } = self.held()?.rates.limits;
+        [session, user, total].into_iter().flatten().min()
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.0.as_ref().map(|holder| holder.held())
     }
 }
 
@@ -140,7 +203,7 @@ mod tests {
         for bytes in [1 << 10, 50_000, MIB, 100 * MIB, 1 << 33] {
             for block in [1000, 16 << 10, 256 << 10, 16 << 20] {
                 let limits = Bandwidth { session: rate(bytes), ..Bandwidth::default() };
-                let share = Bandwidths::new(limits).share(b"anna");
+                let share = Arc::new(Bandwidths::new(limits)).share(b"anna");
                 // Ten seconds, or as much as can be counted in a test.
                 let blocks = (10 * bytes / block).max(10);
                 if blocks > 12_000 {
@@ -154,7 +217,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn sessions_of_a_user_share_and_others_do_not() {
-        let bandwidths = Bandwidths::new(Bandwidth { user: rate(MIB), ..Bandwidth::default() });
+        let bandwidths = Arc::new(Bandwidths::new(Bandwidth { user: rate(MIB), ..Bandwidth::default() }));
         let [anna, anna_again, berta] = [b"anna", b"anna", b"bert"].map(|user| bandwidths.share(user));
         let all = async {
             tokio::join!(
@@ -173,7 +236,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_narrowest_limit_counts() {
         let limits = Bandwidth { session: rate(4 * MIB), user: rate(8 * MIB), total: rate(MIB) };
-        let bandwidths = Bandwidths::new(limits);
+        let bandwidths = Arc::new(Bandwidths::new(limits));
         let (anna, berta) = (bandwidths.share(b"anna"), bandwidths.share(b"berta"));
         assert_eq!(anna.slowest(), rate(MIB));
         let both = async { tokio::join!(move_blocks(&anna, 20, MIB / 4), move_blocks(&berta, 20, MIB / 4)) };
@@ -181,13 +244,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn other_limits_hold_for_those_who_move_already() {
+        let limits = |bytes| Bandwidth { user: rate(bytes), ..Bandwidth::default() };
+        let bandwidths = Arc::new(Bandwidths::new(Bandwidth::default()));
+        let shares = [b"anna", b"anna"].map(|user| bandwidths.share(user));
+        let both = || async {
+            tokio::join!(move_blocks(&shares[0], 20, MIB / 4), move_blocks(&shares[1], 20, MIB / 4));
+        };
+        assert!(seconds(both()).await == 0.0);
+        for bytes in [MIB, 4 * MIB, MIB / 2] {
+            bandwidths.set_limits(limits(bytes));
+            assert_eq!(shares[0].slowest(), rate(bytes));
+            within_5_percent(seconds(both()).await, (10 * MIB) as f64 / bytes as f64);
+        }
+        bandwidths.set_limits(Bandwidth::default());
+        assert!(seconds(both()).await == 0.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_limit_that_holds_no_more() {
+        let hours = Bandwidth { total: rate(1), ..Bandwidth::default() };
+        let bandwidths = Arc::new(Bandwidths::new(hours));
+        let (waits, also) = (bandwidths.share(b"anna"), bandwidths.share(b"berta"));
+        let change = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // The same limits change nothing.
+            bandwidths.set_limits(hours);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            bandwidths.set_limits(Bandwidth::default());
+        };
+        let all = async { tokio::join!(waits.pay(MIB), also.pay(MIB), change) };
+        assert!((seconds(all).await - 2.0).abs() < 0.1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn without_limits_nothing_is_waited_for_and_nobody_is_remembered() {
-        let none = Bandwidths::new(Bandwidth::default());
+        let none = Arc::new(Bandwidths::new(Bandwidth::default()));
         assert!(seconds(none.share(b"anna").pay(usize::MAX)).await == 0.0);
-        let some = Bandwidths::new(Bandwidth { user: rate(MIB), ..Bandwidth::default() });
+        let some = Arc::new(Bandwidths::new(Bandwidth { user: rate(MIB), ..Bandwidth::default() }));
         for number in 0..10_000u32 {
             some.share(&number.to_be_bytes());
         }
-        assert!(some.users.lock().unwrap().len() <= 2 * DEAD);
+        assert!(some.now.load().users.lock().unwrap().len() <= 2 * DEAD);
     }
 }

@@ -14,6 +14,6 @@ mod settings;
 pub use advertise::Advertise;
 pub use bandwidth::{Bandwidth, Bandwidths, Share};
 pub use open::{BackDoor, FrontDoor, OpenError, open_back, open_front};
-pub use ports::{Arrival, PassivePorts, PortError, Reservation, Tenancy};
+pub use ports::{Arrival, PassivePorts, PortError, Reservation, Standing, Tenancy};
 pub use relay::{Drained, Pump, PumpEnd, PumpReport, drain, pump_download, pump_upload};
 pub use settings::{AdvertiseRule, Advertised, Settings, SourcePort};

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::bandwidth::Share;
@@ -80,6 +81,7 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
             None => break PumpEnd::SourceStalled,
         };
         let read = piece.len();
+        yield_now().await;
         match sink.unless_stalled(stall, front.write(piece)).await {
             Some(Ok(())) => {}
             Some(Err(_)) => break PumpEnd::SinkBroke,
@@ -125,6 +127,7 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
             }
         };
         let read = piece.len();
+        yield_now().await;
         match sink.unless_stalled(stall, back.write(piece)).await {
             Some(Ok(())) => {}
             Some(Err(_)) => break PumpEnd::SinkBroke,
@@ -139,9 +142,10 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
 }
 
 /// Lets others at the processor: a transfer at full speed always has something to do, and would go on for as long as the
-/// runtime lets it. What has gone is paid for.
+/// runtime lets it. A large block takes a while to read, to seal and to write, so there is a turn for others between these
+/// as well. What has gone is paid for.
 async fn take_turns(share: &Share, moved: usize) {
-    tokio::task::yield_now().await;
+    yield_now().await;
     share.pay(moved).await;
 }
 

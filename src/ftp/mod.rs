@@ -19,6 +19,6 @@ pub use endpoint::{
     write_eprt, write_epsv, write_pasv, write_port,
 };
 pub use line::{Cut, Flaw, LineCutter};
-pub use printable::Printable;
+pub use printable::{Printable, is_plain};
 pub use reply::{Code, CodeClass, Reply, ReplyCutter, ReplyFlaw, ReplyLine, ends_with_final_reply};
 pub use verb::Verb;

@@ -39,7 +39,7 @@ impl fmt::Debug for Printable<'_> {
 }
 
 /// Letters, digits, marks and the blank. Controls, directional overrides and invisible characters are not plain.
-fn is_plain(char: char) -> bool {
+pub fn is_plain(char: char) -> bool {
     matches!(char, ' '..='~') || char.is_alphanumeric()
 }
 

@@ -9,14 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Room in front of a text, so that it can be sealed where it stands: one record's text, and what TLS adds to each
-/// record of a large block (29 bytes at most).
-pub const HEAD: usize = 17 * 1024;
-/// What is read and written at once at full speed.
-const LARGE: usize = 256 * 1024;
-/// Large blocks that can be taken at a time. More transfers than this at full speed share them by turns.
-const LARGE_BLOCKS: usize = 64;
-/// Large blocks that are kept for the next transfer when nobody needs them.
-const KEPT: usize = 8;
+/// record of the largest block (29 bytes at most).
+pub const HEAD: usize = 18 * 1024;
+
+/// Blocks for transfers at full speed: the more is read and written at once, the less each byte costs.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Of the body.
+    bytes: usize,
+    /// Blocks that can be taken at a time. More transfers than this at full speed share them by turns.
+    most: usize,
+    /// Blocks that are kept for the next transfer when nobody needs them.
+    kept: usize,
+}
+
+/// The larger ones first. What they can come to is 36 MiB.
+const SIZES: [Size; 2] =
+    [Size { bytes: 1024 * 1024, most: 16, kept: 2 }, Size { bytes: 256 * 1024, most: 64, kept: 4 }];
 
 /// The pool. Clones are the same pool.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +33,8 @@ pub struct Blocks(Arc<Shelf>);
 
 #[derive(Debug, Default)]
 struct Shelf {
-    large: Mutex<Large>,
+    /// Of each size.
+    large: Mutex<[Large; SIZES.len()]>,
     /// Bytes in blocks that are taken.
     taken: AtomicUsize,
 }
@@ -48,7 +58,8 @@ pub struct Room {
 #[derive(Debug)]
 pub struct Block {
     memory: Box<[u8]>,
-    large: bool,
+    /// Which of the sizes it is, if any.
+    size: Option<usize>,
     shelf: Arc<Shelf>,
 }
 
@@ -63,11 +74,12 @@ impl Blocks {
     /// A block of `heads` heads and at least `body` bytes behind them. `large`: as much as makes for few system calls, if
     /// there is a large block left.
     pub fn take(&self, large: bool, heads: usize, body: usize) -> Block {
-        let memory = if large && body <= LARGE { self.0.take_large() } else { None };
-        let large = memory.is_some();
-        let memory = memory.unwrap_or_else(|| vec![0; heads * HEAD + body].into());
+        let (size, memory) = match if large { self.0.take_large(body) } else { None } {
+            Some((size, memory)) => (Some(size), memory),
+            None => (None, vec![0; heads * HEAD + body].into()),
+        };
         self.0.taken.fetch_add(memory.len(), Ordering::Relaxed);
-        Block { memory, large, shelf: Arc::clone(&self.0) }
+        Block { memory, size, shelf: Arc::clone(&self.0) }
     }
 
     /// Bytes in blocks that are taken now.
@@ -77,26 +89,31 @@ impl Blocks {
 }
 
 impl Shelf {
-    fn take_large(&self) -> Option<Box<[u8]>> {
+    /// The largest that there is, if any is as large as that.
+    fn take_large(&self, body: usize) -> Option<(usize, Box<[u8]>)> {
         let mut large = self.large();
-        if large.taken == LARGE_BLOCKS {
-            return None;
+        for (number, (size, large)) in SIZES.iter().zip(large.iter_mut()).enumerate() {
+            if body <= size.bytes && large.taken < size.most {
+                large.taken += 1;
+                // What was given back last is still in the processor's caches.
+                let memory = large.free.pop();
+                return Some((number, memory.unwrap_or_else(|| vec![0; 2 * HEAD + size.bytes].into())));
+            }
         }
-        large.taken += 1;
-        let free = large.free.pop();
-        drop(large);
-        Some(free.unwrap_or_else(|| vec![0; 2 * HEAD + LARGE].into()))
+        None
     }
 
-    fn give_large_back(&self, memory: Box<[u8]>) {
+    fn give_back(&self, number: usize, memory: Box<[u8]>) {
         let mut large = self.large();
-        large.taken -= 1;
-        if large.free.len() < KEPT {
-            large.free.push(memory);
+        if let (Some(size), Some(large)) = (SIZES.get(number), large.get_mut(number)) {
+            large.taken -= 1;
+            if large.free.len() < size.kept {
+                large.free.push(memory);
+            }
         }
     }
 
-    fn large(&self) -> MutexGuard<'_, Large> {
+    fn large(&self) -> MutexGuard<'_, [Large; SIZES.len()]> {
         self.large.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,7 +126,10 @@ impl Block {
 
     /// Where reading into it ends, when it begins behind so many heads.
     pub fn end(&self, heads: usize) -> usize {
-        if self.large { heads * HEAD + LARGE } else { self.memory.len() }
+        match self.size.and_then(|size| SIZES.get(size)) {
+            Some(size) => heads * HEAD + size.bytes,
+            None => self.memory.len(),
+        }
     }
 
     /// The part of it that holds something.
@@ -128,8 +148,8 @@ impl Drop for Block {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
         self.shelf.taken.fetch_sub(memory.len(), Ordering::Relaxed);
-        if self.large {
-            self.shelf.give_large_back(memory);
+        if let Some(size) = self.size {
+            self.shelf.give_back(size, memory);
         }
     }
 }
@@ -166,20 +186,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beyond_the_limit_blocks_are_small_and_all_go_back() {
+    fn beyond_the_limits_blocks_are_small_and_all_go_back() {
         let blocks = Blocks::default();
-        let taken: Vec<_> = (0..LARGE_BLOCKS + 3).map(|_| blocks.take(true, 1, 100)).collect();
-        assert_eq!(taken.iter().filter(|block| block.large).count(), LARGE_BLOCKS);
-        assert_eq!(blocks.taken(), LARGE_BLOCKS * (2 * HEAD + LARGE) + 3 * (HEAD + 100));
+        let most: usize = SIZES.iter().map(|size| size.most).sum();
+        let taken: Vec<_> = (0..most + 3).map(|_| blocks.take(true, 1, 100)).collect();
+        let bodies: usize = SIZES.iter().map(|size| size.most * (2 * HEAD + size.bytes)).sum();
+        assert_eq!(blocks.taken(), bodies + 3 * (HEAD + 100));
+        assert!(bodies < 36 * 1024 * 1024);
+        for (number, size) in SIZES.iter().enumerate() {
+            assert_eq!(taken.iter().filter(|block| block.size == Some(number)).count(), size.most);
+        }
         drop(taken);
         assert_eq!(blocks.taken(), 0);
-        assert_eq!(blocks.0.large().free.len(), KEPT);
-        assert!(blocks.take(true, 1, 100).large);
+        for (size, large) in SIZES.iter().zip(blocks.0.large().iter()) {
+            assert_eq!((large.taken, large.free.len()), (0, size.kept));
+        }
+        assert_eq!(blocks.take(true, 1, 100).size, Some(0));
+    }
+
+    #[test]
+    fn what_tls_adds_to_the_records_of_the_largest_block_has_room_in_a_head() {
+        const TEXT: usize = 16384;
+        const ADDED: usize = 29;
+        for size in SIZES {
+            assert!(TEXT + size.bytes.div_ceil(TEXT) * ADDED <= HEAD);
+        }
     }
 
     #[test]
     fn a_body_that_is_longer_than_a_large_block_gets_its_own() {
-        let block = Blocks::default().take(true, 1, LARGE + 1);
-        assert_eq!((block.large, block.end(1)), (false, HEAD + LARGE + 1));
+        let body = SIZES[0].bytes + 1;
+        let block = Blocks::default().take(true, 1, body);
+        assert_eq!((block.size, block.end(1)), (None, HEAD + body));
+        let block = Blocks::default().take(true, 1, SIZES[1].bytes + 1);
+        assert_eq!(block.size, Some(0));
     }
 }

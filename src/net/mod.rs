@@ -15,5 +15,7 @@ pub use blocks::{Block, Blocks, HEAD, Piece, Room};
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_ahead, bind_data, tune};
 pub use peek::{Start, peek_start};
-pub use proxy_protocol::{Endpoints, HeaderError, ProxyVersion, is_header, read_header, send_header};
+pub use proxy_protocol::{
+    Endpoints, HeaderError, HeaderStart, ProxyVersion, header_start, is_header, read_header, send_header, write_header,
+};
 pub use socket::{Progress, Socket};

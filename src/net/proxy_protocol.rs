@@ -64,11 +64,11 @@ pub enum HeaderError {
 }
 
 /// How far a header has come.
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderStart {
     /// At least so many bytes are still to come.
     More(usize),
-    /// A line that ends in this many bytes at most.
+    /// A line that ends in this many bytes at most. To take no byte behind it, they are looked at first.
     RestOfLine(usize),
     /// `None`: the balancer speaks for itself (`LOCAL`, `UNKNOWN`), or for a client without an internet address.
     Whole(Option<Endpoints>),
@@ -104,10 +104,10 @@ pub fn is_header(first: &[u8]) -> bool {
 async fn read_undated(stream: &mut TcpStream) -> Result<Option<Endpoints>, HeaderError> {
     let mut held = Vec::new();
     loop {
-        let wanted = match progress(&held)? {
-            Progress::Whole(endpoints) => return Ok(endpoints),
-            Progress::More(bytes) => bytes,
-            Progress::RestOfLine(most) => {
+        let wanted = match header_start(&held)? {
+            HeaderStart::Whole(endpoints) => return Ok(endpoints),
+            HeaderStart::More(bytes) => bytes,
+            HeaderStart::RestOfLine(most) => {
                 let mut ahead = [0; LONGEST_TEXT];
                 let seen = stream.peek(&mut ahead[..most]).await?;
                 ahead[..seen].iter().position(|byte| *byte == b'\n').map_or(seen, |at| at + 1)
@@ -124,15 +124,18 @@ async fn read_undated(stream: &mut TcpStream) -> Result<Option<Endpoints>, Heade
 }
 
 /// What the bytes so far come to. Pure, and asks for no byte that may lie behind the header.
-fn progress(held: &[u8]) -> Result<Progress, HeaderError> {
+///
+/// # Errors
+/// When they are no header, or a wrong one.
+pub fn header_start(held: &[u8]) -> Result<HeaderStart, HeaderError> {
     let begins = |start: &[u8]| held.iter().zip(start).all(|(one, other)| one == other);
     if begins(TEXT) && held.len() < SHORTEST || held.is_empty() {
-        return Ok(Progress::More(SHORTEST - held.len()));
+        return Ok(HeaderStart::More(SHORTEST - held.len()));
     }
     if begins(TEXT) {
         return match held.last() {
-            Some(b'\n') => Ok(Progress::Whole(parse(held)?)),
-            _ if held.len() < LONGEST_TEXT => Ok(Progress::RestOfLine(LONGEST_TEXT - held.len())),
+            Some(b'\n') => Ok(HeaderStart::Whole(parse(held)?)),
+            _ if held.len() < LONGEST_TEXT => Ok(HeaderStart::RestOfLine(LONGEST_TEXT - held.len())),
             _ => Err(HeaderError::Wrong("the line has no end")),
         };
     }
@@ -140,13 +143,13 @@ fn progress(held: &[u8]) -> Result<Progress, HeaderError> {
         return Err(HeaderError::NotAHeader);
     }
     if held.len() < FIXED {
-        return Ok(Progress::More(FIXED - held.len()));
+        return Ok(HeaderStart::More(FIXED - held.len()));
     }
     let whole = FIXED + usize::from(u16::from_be_bytes([held[14], held[15]]));
     if whole > LONGEST {
         return Err(HeaderError::Wrong("it is too long"));
     }
-    if held.len() < whole { Ok(Progress::More(whole - held.len())) } else { Ok(Progress::Whole(parse(held)?)) }
+    if held.len() < whole { Ok(HeaderStart::More(whole - held.len())) } else { Ok(HeaderStart::Whole(parse(held)?)) }
 }
 
 fn parse(header: &[u8]) -> Result<Option<Endpoints>, HeaderError> {
@@ -171,7 +174,11 @@ fn parse(header: &[u8]) -> Result<Option<Endpoints>, HeaderError> {
     Ok(Some(Endpoints { source, destination }))
 }
 
-fn write_header(version: ProxyVersion, endpoints: Option<Endpoints>) -> io::Result<Vec<u8>> {
+/// A header to be sent. `None`: the gateway speaks for itself.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_header(version: ProxyVersion, endpoints: Option<Endpoints>) -> io::Result<Vec<u8>> {
     let header = match endpoints.map(Endpoints::of_one_family) {
         Some(Endpoints { source, destination }) => {
             ProxyHeader::with_address(ProxiedAddress::stream(source, destination))
@@ -219,10 +226,10 @@ mod tests {
     fn fed(bytes: &[u8]) -> (Result<Option<Endpoints>, HeaderError>, usize) {
         let mut taken = 0;
         loop {
-            let wanted = match progress(&bytes[..taken]) {
-                Ok(Progress::Whole(endpoints)) => return (Ok(endpoints), taken),
-                Ok(Progress::More(wanted)) => wanted,
-                Ok(Progress::RestOfLine(most)) => {
+            let wanted = match header_start(&bytes[..taken]) {
+                Ok(HeaderStart::Whole(endpoints)) => return (Ok(endpoints), taken),
+                Ok(HeaderStart::More(wanted)) => wanted,
+                Ok(HeaderStart::RestOfLine(most)) => {
                     let ahead = &bytes[taken..bytes.len().min(taken + most)];
                     ahead.iter().position(|byte| *byte == b'\n').map_or(ahead.len(), |at| at + 1)
                 }
@@ -277,8 +284,8 @@ mod tests {
             assert!(matches!(read, Err(HeaderError::NotAHeader)), "{read:?}");
             assert!(taken <= at_most);
         }
-        assert!(matches!(progress(b"U"), Err(HeaderError::NotAHeader)));
-        assert!(matches!(progress(b"\r\n\r\n\0\r\nQUIX"), Err(HeaderError::NotAHeader)));
+        assert!(matches!(header_start(b"U"), Err(HeaderError::NotAHeader)));
+        assert!(matches!(header_start(b"\r\n\r\n\0\r\nQUIX"), Err(HeaderError::NotAHeader)));
     }
 
     #[test]

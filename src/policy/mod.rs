@@ -11,8 +11,10 @@ mod admission;
 mod certificate;
 mod commands;
 mod data_peer;
+mod groups;
 mod host;
 mod pace;
+mod path_pattern;
 mod paths;
 mod protection;
 mod refusal;
@@ -27,16 +29,18 @@ pub use admission::{Admission, Limits, Permit, Seat};
 pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
 pub use commands::{Cleared, Disposition, TransferKind, clear, clear_proof, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
+pub use groups::{Entry, Group, group};
 pub use host::HostNames;
 pub use pace::{LoginAnswer, Pace};
-pub use paths::{PathPattern, WorkingDirectory};
+pub use path_pattern::PathPattern;
+pub use paths::{WorkingDirectory, located, located_name, sets_time};
 pub use protection::{
     ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
     TruncatedUploads,
 };
 pub use refusal::Refusal;
 pub use route::{Glob, Route, Routes, Traveller};
-pub use rules::{CommandRule, CommandRules, Entry, Group, Rights, group};
+pub use rules::{CommandRule, CommandRules, Rights};
 pub use second_factor::{CodeFlaw, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
 pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};

@@ -4,41 +4,8 @@
 //! for what servers are known to read otherwise than as it stands: `~`, a backslash, a drive letter, quotes, names of dots
 //! and blanks, patterns in braces and brackets. What a link on the server leads to cannot be seen here.
 
-use globset::GlobBuilder;
-
+use super::path_pattern::PathPattern;
 use crate::ftp::{Command, ReplyLine, Verb};
-
-/// A name that only `*` and `**` match.
-const ANY_NAME: &[u8] = b"\x01any\x01";
-
-/// A pattern of paths: `*` within a name, `**` across folders.
-#[derive(Debug, Clone)]
-pub struct PathPattern {
-    matcher: globset::GlobMatcher,
-    /// What every path that matches begins with.
-    literal: Vec<u8>,
-}
-
-impl PathPattern {
-    /// Compiles a pattern. It begins at the root.
-    ///
-    /// # Errors
-    /// A text that says what is wrong with it.
-    pub fn new(pattern: &str) -> Result<Self, String> {
-        if !pattern.starts_with('/') {
-            return Err("it does not begin with a slash".into());
-        }
-        let glob =
-            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.kind().to_string())?;
-        let literal = pattern.bytes().take_while(|byte| !b"*?[{\\".contains(byte)).collect();
-        Ok(Self { matcher: glob.compile_matcher(), literal })
-    }
-
-    fn matches(&self, path: &[u8]) -> bool {
-        use std::os::unix::ffi::OsStrExt;
-        self.matcher.is_match(std::ffi::OsStr::from_bytes(path))
-    }
-}
 
 /// Where a session is on its server, as the server says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,8 +76,10 @@ enum Reach {
     Tree,
     /// To everything below, which is listed with it.
     Listing,
-    /// To something in the folder whose name is not known.
+    /// To something in the folder whose name is not known, and what is in it.
     Something,
+    /// To a new file in the folder, whose name is not known.
+    NewFile,
 }
 
 /// The target of a command. `None`: it cannot be told.
@@ -126,18 +95,46 @@ pub(super) fn target(command: &Command, here: &WorkingDirectory) -> Option<Targe
         Verb::Mlsd | Verb::Mlst => one(Reach::Contents),
         Verb::Stou => stored_unique(argument, here),
         Verb::Mdtm | Verb::Mfmt => {
-            let whole = resolve(here, argument)?;
-            let named = behind_time(argument).map_or(Some(whole.clone()), |name| resolve(here, name))?;
+            let (mut paths, told) = (Vec::new(), behind_time(argument));
             // MFMT takes nothing but a time in front; MDTM may mean the whole.
-            let paths = if command.verb() == Verb::Mfmt { vec![named] } else { vec![whole, named] };
+            if command.verb() == Verb::Mdtm || told.is_none() {
+                paths.push(resolve(here, argument)?);
+            }
+            // A server may read for a time what is none.
+            let behind_blank = argument.iter().position(|byte| *byte == b' ').map(|at| &argument[at + 1..]);
+            let named = told.or_else(|| behind_blank.filter(|_| command.verb() == Verb::Mfmt));
+            if let Some(name) = named {
+                paths.push(resolve(here, name)?);
+            }
             Some(Target { paths, reach: Reach::Itself })
         }
-        Verb::Dele | Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
-        Verb::Retr | Verb::Stor | Verb::Appe | Verb::Mkd | Verb::Xmkd | Verb::Size | Verb::Cwd | Verb::Xcwd => {
-            one(Reach::Itself)
-        }
+        Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
+        Verb::Dele
+        | Verb::Retr
+        | Verb::Stor
+        | Verb::Appe
+        | Verb::Mkd
+        | Verb::Xmkd
+        | Verb::Size
+        | Verb::Cwd
+        | Verb::Xcwd => one(Reach::Itself),
         _ => None,
     }
+}
+
+/// Where a command's file or folder lies, from the root, for whoever keeps a record. `None`: it cannot be told.
+pub fn located(command: &Command, here: &WorkingDirectory) -> Option<Vec<u8>> {
+    target(command, here)?.paths.pop()
+}
+
+/// Where a name that the server has said lies.
+pub fn located_name(here: &WorkingDirectory, name: &[u8]) -> Option<Vec<u8>> {
+    resolve(here, name)
+}
+
+/// Whether MDTM's argument has a time to set in front.
+pub fn sets_time(argument: &[u8]) -> bool {
+    behind_time(argument).is_some()
 }
 
 /// The name behind fourteen digits and a blank: many servers take it, and the digits for a time to set.
@@ -147,13 +144,22 @@ pub(super) fn behind_time(argument: &[u8]) -> Option<&[u8]> {
     (digits >= 14 && name.len() > 1).then(|| &name[1..])
 }
 
-/// `LIST -la /x`: what begins with a dash is for the server's `ls`.
+/// `LIST -la /x`: what begins with a dash is for the server's `ls`. A server that has none takes it for a name.
 fn listing(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
     let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
     while rest.starts_with(b"-") {
         let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-        recursive |= rest[..end].contains(&b'R') || rest.starts_with(b"--");
+        let option = &rest[..end];
+        if option.contains(&b'/') {
+            return None;
+        }
+        recursive |= option.contains(&b'R') || option.starts_with(b"--");
         rest = rest[end..].trim_ascii_start();
+    }
+    // With what stands before it, it would be no path from the root, and `..` would lead elsewhere.
+    let goes_up = rest.split(|byte| *byte == b'/').any(|name| name == b"..");
+    if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up {
+        return None;
     }
     let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => rest.split_at(slash + 1),
@@ -178,7 +184,7 @@ fn stored_unique(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
     if !argument.is_empty() {
         folder.truncate(folder.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1));
     }
-    Some(Target { paths: vec![folder], reach: Reach::Something })
+    Some(Target { paths: vec![folder], reach: Reach::NewFile })
 }
 
 /// The path from the root.
@@ -219,40 +225,27 @@ fn fold(from: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
     Some(folded)
 }
 
-/// A path with a slash behind it.
-fn below(path: &[u8]) -> Vec<u8> {
-    if path == b"/" { path.to_vec() } else { [path, b"/"].concat() }
-}
-
 impl Target {
     /// Everything that the command is about is within these patterns, for sure.
     pub(super) fn lies_in(&self, patterns: &[PathPattern]) -> bool {
-        let matched = |path: &[u8]| patterns.iter().any(|pattern| pattern.matches(path));
-        self.paths.iter().all(|path| {
-            let (inside, any) = (below(path), [&below(path)[..], ANY_NAME].concat());
-            match self.reach {
-                Reach::Itself => matched(path),
-                Reach::Contents => matched(path) || matched(&inside),
-                Reach::Something => matched(&any),
-                // Below a folder that moves or goes is nothing but what is in it.
-                Reach::Tree => matched(path),
-                Reach::Listing => matched(&[&below(&any)[..], ANY_NAME].concat()),
-            }
-        })
+        let lies = |path: &[u8], pattern: &PathPattern| match self.reach {
+            // Below a folder that moves or goes is nothing but what is in it.
+            Reach::Itself | Reach::Tree => pattern.matches(path),
+            Reach::Contents => pattern.matches_folder(path),
+            Reach::Something | Reach::NewFile => pattern.matches_all_in(path),
+            Reach::Listing => pattern.matches_all_below(path),
+        };
+        self.paths.iter().all(|path| patterns.iter().any(|pattern| lies(path, pattern)))
     }
 
     /// Something that the command is about may be within these patterns.
     pub(super) fn may_meet(&self, patterns: &[PathPattern]) -> bool {
-        let meets = |path: &[u8], pattern: &PathPattern| {
-            let inside = below(path);
-            let itself = pattern.matches(path);
-            let above = pattern.literal.starts_with(&inside);
-            match self.reach {
-                Reach::Itself => itself,
-                Reach::Contents => itself || pattern.matches(&inside),
-                Reach::Something | Reach::Tree | Reach::Listing => {
-                    itself || above || pattern.matches(&inside) || pattern.matches(&[&inside[..], ANY_NAME].concat())
-                }
+        let meets = |path: &[u8], pattern: &PathPattern| match self.reach {
+            Reach::Itself => pattern.matches(path),
+            Reach::Contents => pattern.matches_folder(path),
+            Reach::NewFile => pattern.may_match_in(path),
+            Reach::Something | Reach::Tree | Reach::Listing => {
+                pattern.matches_folder(path) || pattern.may_match_below(path)
             }
         };
         self.paths.iter().any(|path| patterns.iter().any(|pattern| meets(path, pattern)))

@@ -44,6 +44,7 @@ refusals! {
     ProxyHeaderMissing "proxy_header_missing" 421 "The balancer sent no PROXY header",
     ProxyHeaderWrong "proxy_header_wrong" 421 "The balancer's PROXY header is wrong",
     ProxyHeaderForeign "proxy_header_foreign" 421 "A PROXY header is taken from known balancers only",
+    AuditUnavailable "audit_unavailable" 451 "What is done here cannot be recorded at the moment, so nothing begins: try again later",
     Draining "draining" 421 "The gateway is about to stop and takes no new sessions",
     HttpVerb "http_verb" 421 "This is not an HTTP server",
     ForeignProtocol "foreign_protocol" 421 "The TLS client asked for another protocol than ftp (ALPN)",

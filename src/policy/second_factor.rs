@@ -79,7 +79,8 @@ impl Secrets {
     /// Every line that is wrong, by its number and without its secret.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         let (mut users, mut flaws) = (HashMap::new(), Vec::new());
-        for (at, line) in text.lines().enumerate() {
+        // An editor's mark (a BOM) would be taken for a part of the first user's name.
+        for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -117,6 +118,10 @@ fn entry(line: &str) -> Result<(&str, Totp), &'static str> {
     }
     if user.is_empty() {
         return Err("has no user");
+    }
+    // He would never be asked for a code: no client sends the blank.
+    if user.ends_with(char::is_whitespace) {
+        return Err("has a blank between its user and the colon");
     }
     if !PERIODS.contains(&period) {
         return Err("the period is not between 15 and 300 seconds");
@@ -293,6 +298,16 @@ mod tests {
             assert_eq!(some.concerns(user.as_bytes()), concerned, "{user}");
         }
         assert!(factor("", RequiredFor::Everyone).concerns(b"anna"));
+    }
+
+    /// Where `required` does not have them, they would come in without a code, and nobody would know.
+    #[test]
+    fn a_user_is_not_missed_for_what_nobody_sees() {
+        assert!(factor(&format!("\u{feff}bob:{SECRET}"), RequiredFor::Users(Vec::new())).concerns(b"bob"));
+        assert_eq!(
+            Secrets::parse(&format!("bob : {SECRET}")).unwrap_err(),
+            ["line 1: has a blank between its user and the colon"]
+        );
     }
 
     #[test]

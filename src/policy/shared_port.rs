@@ -60,6 +60,13 @@ pub enum Nobodys {
     NotTls,
 }
 
+impl Waiter {
+    /// Whether this session may go on waiting with another mark.
+    pub fn may_become(self, mark: Mark) -> bool {
+        !self.shares || !mark.stands_alone()
+    }
+}
+
 impl Mark {
     /// Whether a connection that says nothing can be of this session.
     fn may_be_silent(self) -> bool {
@@ -174,6 +181,15 @@ mod tests {
         assert!(!is_told_by_address(&[], false));
         let two = [Waiter { mark: Mark::Resumes, shares: true }; 2];
         assert!(!is_told_by_address(&two, false));
+    }
+
+    #[test]
+    fn beside_others_nobody_becomes_what_stands_alone() {
+        for mark in MARKS {
+            assert!(Waiter { mark: Mark::Resumes, shares: false }.may_become(mark));
+            let told = matches!(mark, Mark::Resumes | Mark::Unknown);
+            assert_eq!(Waiter { mark: Mark::Resumes, shares: true }.may_become(mark), told, "{mark:?}");
+        }
     }
 
     #[test]

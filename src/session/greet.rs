@@ -10,7 +10,7 @@ use super::answers;
 use super::dialogue::Pending;
 use super::front::{FrontEvent, FrontLeg, Look};
 use super::run::{Context, Course, Leave};
-use crate::event::{By, Channel, Event, HandshakeResult, Leg, Reason, Stage, Why};
+use crate::event::{By, Channel, Event, HandshakeResult, Leg, Object, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
 use crate::policy::{
     ClearCommandChannel, ClientCertificate, Disposition, Mechanism, ProtectionState, Refusal, Requirement, disposition,
@@ -228,7 +228,12 @@ impl Lobby {
     }
 
     pub(super) fn refuse(&mut self, verb: Verb, refusal: Refusal) {
-        self.context.observe(&Event::Refused { who: &self.context.who, verb, refusal });
+        self.refuse_to(None, verb, None, refusal);
+    }
+
+    /// The same to a user who has logged in, with what the command was about.
+    pub(super) fn refuse_to(&mut self, user: Option<&[u8]>, verb: Verb, object: Option<&Object>, refusal: Refusal) {
+        self.context.observe(&Event::Refused { who: &self.context.who, user, object, verb, refusal });
         self.answer(&refusal.reply());
     }
 
@@ -272,8 +277,8 @@ impl Lobby {
             Ok((front, sni, handshake)) => {
                 context.observe(&Event::Handshake { who: &context.who, handshake, detail: "" });
                 if let Some(client) = tls.client() {
-                    let (subject, serial) = (client.subject.as_str(), client.serial.as_str());
-                    context.observe(&Event::ClientCertificate { who: &context.who, subject, serial });
+                    let (subject, issuer, serial) = (&client.subject, &client.issuer, &client.serial);
+                    context.observe(&Event::ClientCertificate { who: &context.who, subject, issuer, serial });
                 }
                 let lobby = Self { front, context, tls: Some(Arc::new(tls)), protection, sni, host, ..self };
                 Ok(lobby.check_host())

@@ -143,6 +143,10 @@ impl Lobby {
         }
         let user = command.argument().to_vec();
         self.check_ban(&user)?;
+        if !self.context.surroundings.observer.can_record() {
+            self.refuse(Verb::User, Refusal::AuditUnavailable);
+            return Ok(Step::On);
+        }
         let backend = self.route(&user);
         let mut kept = attempt.take().and_then(|attempt| attempt.back);
         if self.tells_apart()
@@ -299,7 +303,7 @@ impl Lobby {
         attempt: &mut Option<Attempt>,
         reply: WholeReply,
     ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
-        let Some(Attempt { user, back: Some(mut back), .. }) = attempt.take() else { return Ok(None) };
+        let Some(Attempt { user, back: Some(mut back), factor, .. }) = attempt.take() else { return Ok(None) };
         let name = back.backend_name();
         if let Err(stop) = self.forgive(&user).await {
             back.part().await;
@@ -320,7 +324,9 @@ impl Lobby {
             return Err(stop);
         }
         self.pass(&reply);
-        self.report_login(&user, Some(&name), LoginResult::Accepted);
+        let second_factor = matches!(factor, Factor::Proven);
+        let (backend, result) = (Some(name.as_ref()), LoginResult::Accepted);
+        self.context.observe(&Event::Login { who: &self.context.who, user: &user, backend, result, second_factor });
         Ok(Some((*back, user, seat)))
     }
 
@@ -376,7 +382,7 @@ impl Lobby {
     }
 
     pub(super) fn report_login(&self, user: &[u8], backend: Option<&str>, result: LoginResult) {
-        self.context.observe(&Event::Login { who: &self.context.who, user, backend, result });
+        self.context.observe(&Event::Login { who: &self.context.who, user, backend, result, second_factor: false });
     }
 
     fn backend_failed(&self, attempt: Option<&Attempt>, error: &BackendError) {

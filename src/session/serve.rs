@@ -68,6 +68,7 @@ struct Stand {
 /// Serves a client that has logged in.
 pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
     let (mut lobby, mut stand) = Stand::new(logged_in);
+    stand.dialogue.set_recording(lobby.context.surroundings.observer.can_record());
     let mut steps = VecDeque::new();
     for pending in std::mem::take(&mut lobby.waiting) {
         let mut next = Vec::new();
@@ -174,6 +175,7 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
             }
         };
         rearm(&mut timer, &input);
+        stand.dialogue.set_recording(lobby.context.surroundings.observer.can_record());
         let mut next = Vec::new();
         stand.dialogue.handle(input, &mut next);
         steps.extend(next);
@@ -199,6 +201,7 @@ impl Stand {
             preference: back.backend().settings().data,
             back: back.protection(),
             active: surroundings.active.is_some(),
+            recorded: surroundings.settings.recorded,
         };
         let dialogue = Dialogue::new(premises, lobby.protection, lobby.front.is_private());
         let parties = Parties {
@@ -233,7 +236,8 @@ impl Stand {
     fn perform(&mut self, step: Step, lobby: &mut Lobby) -> Turn {
         match step {
             Step::Answer(reply) => lobby.answer(&reply),
-            Step::Refuse(verb, refusal) => lobby.refuse(verb, refusal),
+            Step::Refuse(verb, refusal) => lobby.refuse_to(Some(&self.user), verb, None, refusal),
+            Step::Deny(object, verb, refusal) => lobby.refuse_to(Some(&self.user), verb, Some(&object), refusal),
             Step::Pass(line) => {
                 lobby.front.pass(&line);
                 if line.last {
@@ -245,6 +249,7 @@ impl Stand {
                 self.reserved = Instant::now();
                 self.pair.reserve(mode, protection);
             }
+            Step::Reprotect(protection) => self.pair.reprotect(protection),
             Step::Aim(claim, mode) => {
                 self.reserved = Instant::now();
                 self.pair.aim(claim, mode);
@@ -268,16 +273,18 @@ impl Stand {
                 self.pair.begun();
                 lobby.context.observe(&Event::TransferStarted { direction: direction(kind) });
             }
-            Step::TransferEnded { command, kind, protection, result, code, ran } => {
+            Step::TransferEnded { command, particulars, kind, protection, result, code, ran } => {
                 let transfer = Transfer {
                     user: &self.user,
                     backend: &self.back.backend().settings().name,
                     verb: command.verb(),
                     path: command.argument(),
+                    particulars: &particulars,
                     kind,
                     bytes: self.pair.moved(),
                     took: self.transfer_began.elapsed(),
                     front: protection,
+                    front_tls: self.pair.front_tls(),
                     back: self.back.protection(),
                     close_notify_missing: self.pair.close_notify_missing(),
                     result,
@@ -287,6 +294,14 @@ impl Stand {
                 lobby.context.observe(&event);
                 self.pair.forget_transfer();
             }
+            Step::Changed { change, code, result } => lobby.context.observe(&Event::Changed {
+                who: &lobby.context.who,
+                user: &self.user,
+                backend: &self.back.backend().settings().name,
+                change: &change,
+                code,
+                result,
+            }),
             Step::Software(name) => {
                 self.pair.parties.software = Some(name.clone());
                 lobby.software = Some(name);

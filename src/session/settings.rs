@@ -23,6 +23,8 @@ pub struct Settings {
     pub client_certificate: ClientCertificate,
     /// What in a client's certificate must equal the user.
     pub user_from: UserFrom,
+    /// Somebody keeps a record of files, and wants their paths from the root.
+    pub recorded: bool,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// The text of the gateway's own 220.

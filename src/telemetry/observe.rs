@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
+use super::audit::Audit;
 use super::log::lines;
 use super::metrics::Metrics;
 use crate::event::{Event, Observer};
 
-/// Turns each event into counters and a log line.
+/// Turns each event into counters, a log line and a line of the audit file.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
 }
 
 impl Telemetry {
-    /// Counts in `metrics`, writes lines through `tracing`.
+    /// Counts in `metrics`, writes lines through `tracing`, and to the audit file once there is one.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+        let audit = Arc::new(Audit::new(Arc::clone(&metrics)));
+        Self { metrics, audit }
+    }
+
+    /// The audit file.
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.audit
     }
 
     /// Where it counts.
@@ -25,48 +33,58 @@ impl Telemetry {
 }
 
 impl Observer for Telemetry {
-    /// One arm for each event, and in it one line for each thing that takes events in: metrics, then the log; an audit
-    /// file would be the third.
+    /// One arm for each event, and in it one line for each thing that takes events in: metrics, then the log, then the
+    /// audit file.
     fn observe(&self, event: &Event<'_>) {
-        let metrics = &*self.metrics;
+        let (metrics, audit) = (&*self.metrics, &*self.audit);
         match *event {
             Event::Turned { listener, client, refusal } => {
                 metrics.turned(listener, refusal);
                 lines::turned(listener, client, refusal);
+                audit.turned(listener, client, refusal);
             }
             Event::Started { who } => {
                 metrics.started(&who.listener);
                 lines::started(who);
+                audit.started(who);
             }
             Event::Handshake { who, handshake, detail } => {
                 metrics.handshake(handshake);
                 lines::handshake(who, handshake, detail);
+                audit.handshake(who, &handshake, detail);
             }
-            Event::ClientCertificate { who, subject, serial } => lines::client_certificate(who, subject, serial),
+            Event::ClientCertificate { who, subject, issuer, serial } => {
+                lines::client_certificate(who, subject, serial);
+                audit.client_certificate(who, subject, issuer, serial);
+            }
             Event::Resumption { who, user, software, resumption, audited } => {
                 metrics.resumption(resumption);
                 lines::resumption(who, user, software, resumption, audited);
             }
-            Event::Login { who, user, backend, result } => {
+            Event::Login { who, user, backend, result, second_factor } => {
                 metrics.login(result);
                 lines::login(who, user, backend, result);
+                audit.login(who, user, backend, result, second_factor);
             }
             Event::Banned { who, ban, lasts } => {
                 metrics.banned(ban.subject.kind());
                 lines::banned(who, ban, lasts);
+                audit.banned(who, ban, lasts);
             }
             Event::BanLifted { ban } => {
                 metrics.ban_lifted(ban.subject.kind());
                 lines::ban_lifted(ban);
+                audit.ban_lifted(ban);
             }
             Event::Command { who, verb } => {
                 metrics.command(verb);
                 lines::command(who, verb);
             }
             Event::Reply { who: _, class } => metrics.reply(class),
-            Event::Refused { who, verb, refusal } => {
+            Event::Refused { who, user, object, verb, refusal } => {
                 metrics.refused(refusal);
                 lines::refused(who, verb, refusal);
+                audit.refused(who, user, object, verb, refusal);
             }
             Event::Moved { direction, bytes } => metrics.moved(direction, bytes),
             Event::Data { who, leg, mode, outcome, detail } => {
@@ -77,6 +95,11 @@ impl Observer for Telemetry {
             Event::Transferred { who, transfer, ran } => {
                 metrics.transferred(transfer, ran);
                 lines::transferred(who, transfer, ran);
+                audit.transferred(who, transfer, ran);
+            }
+            Event::Changed { who, user, backend, change, code, result } => {
+                lines::changed(who, (user, backend), change, (code, result));
+                audit.changed(who, (user, backend), change, (code, result));
             }
             Event::MissingCloseNotify { who, leg, channel } => {
                 metrics.missing_close_notify(leg, channel);
@@ -101,12 +124,18 @@ impl Observer for Telemetry {
             Event::Ended { who, user, ended, lasted } => {
                 metrics.ended(&who.listener, ended.why, lasted);
                 lines::ended(who, user, ended, lasted);
+                audit.ended(who, user, ended, lasted);
             }
             Event::Reloaded { accepted } => {
                 metrics.reloaded(accepted);
                 lines::reloaded(accepted);
+                audit.reloaded(accepted);
             }
         }
+    }
+
+    fn can_record(&self) -> bool {
+        self.audit.can_record()
     }
 }
 
@@ -123,6 +152,8 @@ mod tests {
         Who { session: SessionId(7), listener: "public".into(), client, via: Via::Direct }
     }
 
+    static PARTICULARS: Particulars = Particulars { resolved: None, stored_as: None, offset: 0, ascii: false };
+
     fn transfer(result: TransferResult) -> Transfer<'static> {
         Transfer {
             user: b"anna",
@@ -132,7 +163,9 @@ mod tests {
             kind: TransferKind::Upload,
             bytes: 4096,
             took: Duration::from_millis(1500),
+            particulars: &PARTICULARS,
             front: Protection::Private,
+            front_tls: None,
             back: Protection::Clear,
             close_notify_missing: false,
             result,
@@ -194,9 +227,21 @@ mod tests {
             telemetry.observe(&Event::Command { who: &who, verb });
         }
         telemetry.observe(&Event::Reply { who: &who, class: CodeClass::PermanentNegative });
-        telemetry.observe(&Event::Refused { who: &who, verb: Verb::Port, refusal: Refusal::ForeignAddress });
+        telemetry.observe(&Event::Refused {
+            who: &who,
+            user: None,
+            object: None,
+            verb: Verb::Port,
+            refusal: Refusal::ForeignAddress,
+        });
         let (user, backend) = (b"anna", Some("legacy"));
-        telemetry.observe(&Event::Login { who: &who, user, backend, result: LoginResult::Rejected });
+        telemetry.observe(&Event::Login {
+            who: &who,
+            user,
+            backend,
+            result: LoginResult::Rejected,
+            second_factor: false,
+        });
         shows(
             &telemetry,
             &[
@@ -254,6 +299,7 @@ mod tests {
             version: TlsVersion::Tls13,
             kind: HandshakeKind::Resumed,
             result: HandshakeResult::Ok,
+            cipher: None,
         };
         hides(&telemetry, "ftps_gateway_tls_handshakes_total{");
         telemetry.observe(&Event::Handshake { who: &who, handshake, detail: "" });

@@ -1,12 +1,31 @@
 //! What the telemetry room must be told.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The pages for Prometheus and probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdminSettings {
     /// Where they are served.
     pub address: SocketAddr,
+}
+
+/// The audit file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How a line looks.
+    pub format: AuditFormat,
+}
+
+/// How a line of the audit file looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditFormat {
+    /// One JSON object a line, for everything.
+    Json,
+    /// As FTP servers have always written it: transfers of files and deletions alone.
+    Xferlog,
 }
 
 /// The log on standard error.

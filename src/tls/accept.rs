@@ -323,7 +323,21 @@ pub(super) fn describe(connection: &CommonState, leg: Leg, channel: Channel) -> 
         version: version(connection.protocol_version()),
         kind: kind(connection.handshake_kind()),
         result: HandshakeResult::Ok,
+        cipher: cipher(connection),
     }
+}
+
+/// Its name in the standard: rustls writes those of TLS 1.3 another way.
+fn cipher(connection: &CommonState) -> Option<&'static str> {
+    let suite = connection.negotiated_cipher_suite()?.suite();
+    let name = suite.as_str()?;
+    Some(match name.strip_prefix("TLS13_") {
+        None => name,
+        Some("AES_128_GCM_SHA256") => "TLS_AES_128_GCM_SHA256",
+        Some("AES_256_GCM_SHA384") => "TLS_AES_256_GCM_SHA384",
+        Some("CHACHA20_POLY1305_SHA256") => "TLS_CHACHA20_POLY1305_SHA256",
+        Some(_) => name,
+    })
 }
 
 fn version(version: Option<ProtocolVersion>) -> TlsVersion {

@@ -29,7 +29,6 @@ const SEQUENCE: u8 = 0x30;
 pub struct ClientAuthorities {
     pub(super) request: Arc<dyn ClientCertVerifier>,
     pub(super) require: Arc<dyn ClientCertVerifier>,
-    outdated: Vec<PathBuf>,
 }
 
 /// Authorities or revocation lists cannot be used.
@@ -48,6 +47,8 @@ pub struct ClientIdentity {
     leaf: CertificateDer<'static>,
     /// The subject as OpenSSL writes it. A client's text, if a verified one.
     pub subject: String,
+    /// The subject of its authority, likewise.
+    pub issuer: String,
     /// The serial number, in hexadecimal.
     pub serial: String,
     /// Whom it names.
@@ -72,13 +73,9 @@ impl ClientAuthorities {
         if roots.is_empty() {
             return Err(problem("holds no certificate in PEM form".into()));
         }
-        let (mut lists, mut outdated) = (Vec::new(), Vec::new());
+        let mut lists = Vec::new();
         for path in &settings.revocation_lists {
-            let (mut found, current) = revocation_lists(path)?;
-            lists.append(&mut found);
-            if !current {
-                outdated.push(path.clone());
-            }
+            lists.append(&mut revocation_lists(path)?.0);
         }
         let roots = Arc::new(roots);
         let builder = || {
@@ -95,13 +92,15 @@ impl ClientAuthorities {
                 error => problem(error.to_string()),
             })
         };
-        Ok(Self { request: build(builder().allow_unauthenticated())?, require: build(builder())?, outdated })
+        Ok(Self { request: build(builder().allow_unauthenticated())?, require: build(builder())? })
     }
+}
 
-    /// Files with a revocation list that is out of date: clients of its authority are refused until there is a new one.
-    pub fn outdated(&self) -> &[PathBuf] {
-        &self.outdated
-    }
+/// Files with a revocation list that is out of date: clients of its authority are refused until there is a new one. What
+/// cannot be read is not among them.
+pub fn outdated_lists(settings: &ClientCertificates) -> impl Iterator<Item = &Path> {
+    let outdated = |path: &&Path| revocation_lists(path).is_ok_and(|(_, current)| !current);
+    settings.revocation_lists.iter().map(PathBuf::as_path).filter(outdated)
 }
 
 /// All lists of a file, and whether all are in date.
@@ -149,8 +148,9 @@ impl ClientIdentity {
                 _ => {}
             }
         }
-        let (subject, serial) = (subject.to_string(), parsed.raw_serial_as_string());
-        Some(Self { leaf, subject, serial, names })
+        let (subject, issuer) = (subject.to_string(), parsed.issuer().to_string());
+        let serial = parsed.raw_serial_as_string();
+        Some(Self { leaf, subject, issuer, serial, names })
     }
 
     /// Whether this is the leaf of a chain.

@@ -138,6 +138,7 @@ impl BackTls {
             version: TlsVersion::Tls13,
             kind: kind(shaken),
             result: HandshakeResult::Ok,
+            cipher: None,
         };
         Ok((Stream::Renewable(Box::new(stream)), handshake))
     }

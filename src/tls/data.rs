@@ -72,6 +72,8 @@ impl DataStream {
                 records.release();
                 poll_fn(|cx| records.poll_send(cx)).await?;
                 records.seal(piece)?;
+                // Sealing a large block takes about as long as writing it: somebody else's turn.
+                tokio::task::yield_now().await;
                 poll_fn(|cx| records.poll_send(cx)).await
             }
         }

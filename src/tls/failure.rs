@@ -24,7 +24,14 @@ impl HandshakeFailure {
 
     /// The failure as part of an event.
     pub fn handshake(&self, leg: Leg, channel: Channel) -> Handshake {
-        Handshake { leg, channel, version: TlsVersion::Unknown, kind: HandshakeKind::None, result: self.result }
+        Handshake {
+            leg,
+            channel,
+            version: TlsVersion::Unknown,
+            kind: HandshakeKind::None,
+            result: self.result,
+            cipher: None,
+        }
     }
 
     /// Not finished in time.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ftps_gateway::event::{BackendFailure, HandshakeResult, LoginResult, Reason, Resumption, TransferResult, Why};
 use ftps_gateway::ftp::Verb;
 use ftps_gateway::policy::{Disposition, Group, Refusal, TransferKind, disposition, group};
+use ftps_gateway::telemetry::{AuditEvent, AuditField};
 
 use super::code::Source;
 
@@ -57,6 +58,7 @@ pub(crate) fn tables() -> Vec<(&'static str, Vec<Table>)> {
     });
     let group_table = Table { name: "groups", heading: ["Group", "Commands", "For"], rows: groups.collect() };
     vec![
+        ("docs/audit.md", audit()),
         ("docs/protocol.md", vec![Table { name: "commands", heading, rows: verbs.collect() }, group_table]),
         (
             "docs/operations.md",
@@ -70,6 +72,26 @@ pub(crate) fn tables() -> Vec<(&'static str, Vec<Table>)> {
                 reasons("resumption", closed!(Resumption)),
             ],
         ),
+    ]
+}
+
+/// Every kind of line in the audit file, and every field.
+fn audit() -> Vec<Table> {
+    const SESSION: [AuditField; 4] =
+        [AuditField::Session, AuditField::Listener, AuditField::ClientAddress, AuditField::ClientPort];
+    let events = AuditEvent::ALL.iter().map(|event| {
+        let (of_session, own) = match event.fields().strip_prefix(&SESSION) {
+            Some(own) => (true, own),
+            None => (false, event.fields()),
+        };
+        let own = own.iter().map(|field| code(field.label()));
+        let fields: Vec<_> = of_session.then(|| "the session's".to_owned()).into_iter().chain(own).collect();
+        [code(event.label()), fields.join(", ")]
+    });
+    let fields = AuditField::ALL.iter().map(|field| [code(field.label()), field.of_type().label().to_owned()]);
+    vec![
+        Table { name: "audit-events", heading: ["Event", "Fields", "When"], rows: events.collect() },
+        Table { name: "audit-fields", heading: ["Field", "Type", "Meaning"], rows: fields.collect() },
     ]
 }
 

@@ -38,15 +38,16 @@ impl<'a> Gateway<'a> {
     pub(crate) fn start(space: &'a Space, folder: &Path, backend: &str, more: &str) -> Self {
         certificate(folder);
         let mut text = format!(
-            "listeners: [{{ address: \"[::]:{CONTROL}\", tls: explicit }}]\nbackends: {{ inside: {{ {backend} }} }}\n\
+            "backends: {{ inside: {{ {backend} }} }}\n\
              admin: {{ address: \"127.0.0.1:9921\" }}\nstate_dir: state\nlog: {{ level: debug }}\n{more}\n"
         );
         let usual = [
+            ("listeners", format!("[{{ address: \"[::]:{CONTROL}\", tls: explicit }}]")),
             ("passive", format!("{{ ports: {PASSIVE} }}")),
             ("tls", "{ certificates: [{ certificate: front.pem, private_key: front.key }] }".to_owned()),
         ];
         for (section, entries) in usual {
-            if !more.contains(&format!("{section}:")) {
+            if !more.lines().any(|line| line.starts_with(&format!("{section}:"))) {
                 text += &format!("{section}: {entries}\n");
             }
         }
@@ -97,11 +98,15 @@ impl<'a> Gateway<'a> {
 
     /// The sum of all series of `metric` whose labels contain each of `labels`.
     pub(crate) fn count(&self, metric: &str, labels: &[&str]) -> u64 {
+        let wanted = self.series(metric).into_iter().filter(|rest| labels.iter().all(|label| rest.contains(label)));
+        wanted.map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// All series of `metric`, each with its labels and its value.
+    pub(crate) fn series(&self, metric: &str) -> Vec<String> {
         let page = self.page("/metrics").unwrap();
         let lines = page.lines().filter_map(|line| line.strip_prefix("ftps_gateway_")?.strip_prefix(metric));
-        let series = lines.filter(|rest| rest.starts_with(['{', ' ']));
-        let wanted = series.filter(|rest| labels.iter().all(|label| rest.contains(label)));
-        wanted.map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+        lines.filter(|rest| rest.starts_with(['{', ' '])).map(str::to_owned).collect()
     }
 
     /// Whether a line of its log holds all of these.

@@ -53,6 +53,11 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn build() -> Self {
+        Self::open(&format!("21, {PASSIVE}"))
+    }
+
+    /// With a firewall that lets these ports through to the gateway and no other.
+    pub(crate) fn open(ports: &str) -> Self {
         let site = Self {
             home: Space::new(),
             router: Space::router(),
@@ -72,7 +77,7 @@ impl Site {
         site.firewall.nft(&format!(
             "table ip nat {{
                 chain pre {{ type nat hook prerouting priority dstnat;
-                    iifname net ip daddr {PUBLIC} tcp dport {{ 21, {PASSIVE} }} dnat to {DMZ}
+                    iifname net ip daddr {PUBLIC} tcp dport {{ {ports} }} dnat to {DMZ}
                 }}
                 chain post {{ type nat hook postrouting priority srcnat;
                     oifname net ip saddr {DMZ} snat to {PUBLIC}
@@ -83,7 +88,7 @@ impl Site {
                     ct state established,related accept
                     ct status dnat accept
                     iifname {{ dmz, office }} accept
-                    ip6 daddr {DMZ6} tcp dport {{ 21, {PASSIVE} }} accept
+                    ip6 daddr {DMZ6} tcp dport {{ {ports} }} accept
                 }}
             }}"
         ));

@@ -15,8 +15,8 @@ const LENGTH: u64 = 1024 * MEBIBYTE;
 /// How long the slow one is slow, and how slow: 64 KiB a second.
 const SLOW: Duration = Duration::from_secs(5);
 const RATE: f64 = 64.0 * 1024.0;
-/// By how much the gateway's memory may grow while a gibibyte goes through it, in KiB. It holds two blocks of 128 KiB and
-/// one of 256 KiB for a transfer, and TLS one record or a few.
+/// By how much the gateway's memory may grow while a gibibyte goes through it, in KiB. It holds one block of
+/// 1 MiB for a transfer, keeps two of those and some smaller ones for the next, and TLS holds one record or a few.
 const GROWTH: u64 = 4 * 1024;
 /// What all buffers of the system on the way hold at most, with the limits that are set here.
 const ON_THE_WAY: u64 = 16 * MEBIBYTE;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -15,6 +16,7 @@ pub(crate) struct Server {
     pub(crate) user: String,
     pub(crate) password: String,
     root: PathBuf,
+    owner: (u32, u32),
     log: PathBuf,
     process: Child,
 }
@@ -31,11 +33,13 @@ impl Server {
         assert!(!line.is_empty(), "{kind} did not start: {}", process.wait().unwrap());
         let described: Value = serde_json::from_str(&line).unwrap();
         let text = |key: &str| described[key].as_str().unwrap().to_owned();
+        let number = |key: &str| u32::try_from(described[key].as_u64().unwrap()).unwrap();
         Self {
             port: text("address").rsplit(':').next().unwrap().parse().unwrap(),
             user: text("user"),
             password: text("password"),
             root: text("root").into(),
+            owner: (number("uid"), number("gid")),
             log: text("log").into(),
             process,
         }
@@ -44,6 +48,13 @@ impl Server {
     /// Puts a file into the user's home.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
         fs::write(self.root.join(name), content).unwrap();
+    }
+
+    /// Makes a folder in the user's home that the user may write into.
+    pub(crate) fn folder(&self, name: &str) {
+        let path = self.root.join(name);
+        fs::create_dir(&path).unwrap();
+        chown(&path, Some(self.owner.0), Some(self.owner.1)).unwrap();
     }
 
     /// A file of the user's home.

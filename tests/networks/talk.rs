@@ -11,7 +11,9 @@ use socket2::{Domain, Socket, Type};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use crate::actor::Source;
 
@@ -22,10 +24,15 @@ type Private = StreamOwned<ClientConnection, TcpStream>;
 
 /// TLS that believes this authority.
 pub(crate) fn trust(authority: &Path) -> Arc<ClientConfig> {
+    speaks(authority, ALL_VERSIONS)
+}
+
+/// The same, with these versions alone.
+pub(crate) fn speaks(authority: &Path, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -114,6 +121,14 @@ impl Session {
 pub(crate) struct Data(Private);
 
 impl Data {
+    /// Reads to the proper end; all of it, which must not be much.
+    pub(crate) fn receives(mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        self.0.read_to_end(&mut all).unwrap();
+        self.finishes();
+        all
+    }
+
     /// Reads to the proper end; how much, and its hash. `pace` is asked before each piece and may take its time.
     pub(crate) fn receives_all(mut self, mut pace: impl FnMut(u64)) -> (u64, String) {
         let (mut hash, mut received) = (Context::new(&SHA256), 0);

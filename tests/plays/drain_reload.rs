@@ -107,6 +107,25 @@ async fn a_reload_does_not_touch_running_sessions() {
     scene.client.hears("200 ").await;
 }
 
+/// At a kibibyte a second it would take minutes.
+#[tokio::test]
+async fn other_limits_of_bandwidth_hold_for_running_transfers() {
+    let content = vec![7; 300_000];
+    let mut scene = Scene::open(Setup::new().with("limits", "bandwidth: { user: 1KiB }")).await;
+    let mut transfer = scene.begins("STOR file").await;
+    transfer.client.sends("first").await;
+    transfer.backend.receives("first").await;
+    assert!(scene.stage.reloads(&Setup::new()).await.is_empty());
+    let client = async {
+        transfer.client.sends(&content).await;
+        transfer.client.finishes().await;
+    };
+    let ((), received) = tokio::join!(client, transfer.backend.receives_all());
+    assert!(received == (content.clone(), End::Fin));
+    scene.backend.says("226 Stored").await;
+    scene.client.hears("226 Stored").await;
+}
+
 #[tokio::test]
 async fn a_reload_is_in_force_for_new_sessions() {
     let stage = Stage::plain().await;

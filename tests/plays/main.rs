@@ -10,6 +10,8 @@ mod abort;
 mod abuse;
 mod access;
 mod active;
+mod audit;
+mod audit_disk;
 mod auth;
 mod bans;
 mod backend_tls;

@@ -383,6 +383,23 @@ async fn what_may_be_of_two_is_nobodys() {
     second.downloads().await;
 }
 
+/// It could be anybody, and those who resume need not hear of strangers.
+#[tokio::test]
+async fn who_has_resumed_and_stops_to_is_a_stranger_on_a_shared_port() {
+    let stage = Stage::start(Setup::new().with("timeouts", "data_connect: 1s")).await;
+    let mut guests = Guest::several(&stage, ClientTls::new, 2).await;
+    let mut waiting = Vec::new();
+    for guest in &mut guests {
+        waiting.push(guest.goes_passive().await);
+    }
+    let (address, door) = &waiting[0];
+    let mut transfer = guests[0].begins("RETR", *address, door).await;
+    assert!(transfer.client.try_secure(&ClientTls::new().without_resumption()).await.is_err());
+    strays(&stage, "no_session", 1).await;
+    guests[0].is_refused(transfer, 425, "client_data_failed").await;
+    guests[0].downloads().await;
+}
+
 #[tokio::test]
 async fn data_in_clear_shares_no_port() {
     let stage = Stage::start(Setup::new().with("tls", "data: optional")).await;
@@ -404,6 +421,46 @@ async fn data_in_clear_shares_no_port() {
     guests[1].client.hears("226 ").await;
 }
 
+/// PROT C behind PASV, while others wait there too: the client hears at once why not, and need not try in vain.
+#[tokio::test]
+async fn what_goes_in_clear_after_all_is_refused_at_once_on_a_shared_port() {
+    let stage = Stage::start(Setup::new().with("tls", "data: optional")).await;
+    let mut guests = Guest::several(&stage, ClientTls::new, 2).await;
+    let mut waiting = Vec::new();
+    for guest in &mut guests {
+        waiting.push(guest.goes_passive().await);
+    }
+    guests[0].client.says_and_hears("PROT C", "200 ").await;
+    guests[0].client.says("RETR guest-0").await;
+    let reply = guests[0].client.refused(425, "port_needs_protection").await;
+    assert!(reply.text().contains("PROT P"), "{reply:?}");
+    // The other has lost nothing.
+    let (address, door) = &waiting[1];
+    let transfer = guests[1].begins("RETR", *address, door).await;
+    guests[1].gets_its_own(transfer).await;
+    // Behind PROT P the first is as it was.
+    guests[0].client.says_and_hears("PROT P", "200 ").await;
+    guests[0].downloads().await;
+}
+
+/// PROT C behind PASV, and nobody else waits there: its address says whose it is, and nobody may join it any more.
+#[tokio::test]
+async fn what_goes_in_clear_after_all_is_taken_where_nobody_else_waits() {
+    let stage = Stage::start(Setup::new().with("tls", "data: optional")).await;
+    let mut guests = Guest::several(&stage, ClientTls::new, 2).await;
+    let (address, door) = guests[0].goes_passive().await;
+    guests[0].client.says_and_hears("PROT C", "200 ").await;
+    guests[1].client.says("PASV").await;
+    guests[1].client.refused(425, "passive_ports_exhausted").await;
+    let mut transfer = guests[0].begins("RETR", address, &door).await;
+    transfer.backend.sends("in clear").await;
+    transfer.backend.finishes().await;
+    guests[0].backend.says("226 Sent").await;
+    assert_eq!(transfer.client.receives_all().await, (b"in clear".to_vec(), End::Fin));
+    guests[0].client.hears("226 ").await;
+    no_strays(&stage).await;
+}
+
 /// A ticket is no proof, and in clear there will be none.
 #[tokio::test]
 async fn a_ticket_wins_nothing_that_goes_in_clear() {
@@ -415,12 +472,11 @@ async fn a_ticket_wins_nothing_that_goes_in_clear() {
     }
     let stolen = seen_hello(&guests[0].client.tls);
     guests[0].client.says_and_hears("PROT C", "200 ").await;
-    let (address, door) = &waiting[0];
-    let mut thief = guests[0].client.opens(*address).await;
+    let mut thief = guests[0].client.opens(waiting[0].0).await;
     thief.wire.tcp_mut().write_all(&stolen).await.unwrap();
-    let transfer = guests[0].commands("RETR", thief, door).await;
-    let text = guests[0].is_refused(transfer, 522, "port_shared").await;
-    assert!(text.contains("PROT C"), "{text}");
+    guests[0].client.says("RETR guest-0").await;
+    guests[0].client.refused(425, "port_needs_protection").await;
+    assert_eq!(thief.ends().await, End::Fin);
 }
 
 /// What connects and then waits for the 150, while the backend says no: nobody knows whose it was, and it ends with FIN.

@@ -5,18 +5,29 @@ use crate::stage::{Log, Scene, Setup, Stage};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 
+/// The audit file, in the stage's own folder.
+const AUDIT: &str = "audit.jsonl";
+
+/// Everything is recorded.
+fn audited() -> Setup {
+    Setup::new().line(format!("audit_log: {{ path: STATE/{AUDIT} }}"))
+}
+
 /// Nothing of it has been written or told.
 fn is_nowhere(stage: &Stage, secret: &str) {
     let log = Log::text();
     assert!(log.contains("session started"), "the log was not kept: {log}");
     let line = log.lines().find(|line| line.contains(secret));
     assert_eq!(line, None);
+    let audit = std::fs::read_to_string(stage.folder.path().join(AUDIT)).unwrap();
+    assert!(audit.contains("session_started"), "nothing is recorded: {audit}");
+    assert!(!audit.contains(secret), "{audit}");
     assert!(!stage.metrics.render().unwrap().contains(secret));
 }
 
 #[tokio::test]
 async fn no_password_in_any_log_line() {
-    let stage = Stage::plain().await;
+    let stage = Stage::start(audited()).await;
     let mut client = stage.secured_client().await;
     client.says("USER bob").await;
     let mut backend = stage.backend().welcomes().await;
@@ -53,7 +64,7 @@ async fn no_code_and_no_password_beside_it() {
     std::fs::write(&file, format!("bob:{secret}:8\n")).unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     let totp = format!("totp: {{ secrets: \"{}\" }}", file.display());
-    let stage = Stage::start(Setup::new().with("access", totp)).await;
+    let stage = Stage::start(audited().with("access", totp)).await;
     let mut client = stage.secured_client().await;
     for proofs in [&[format!("PASS {PASSWORD}:{code}")][..], &[format!("PASS {PASSWORD}"), format!("ACCT {code}")]] {
         client.says("USER bob").await;
@@ -75,7 +86,7 @@ async fn no_code_and_no_password_beside_it() {
 #[tokio::test]
 async fn no_password_of_a_refused_line() {
     let secret = "hunter-of-refused-lines";
-    let stage = Stage::start(Setup::new().with("limits", "command_length: 512")).await;
+    let stage = Stage::start(audited().with("limits", "command_length: 512")).await;
     let mut plain = stage.client().await;
     plain.says(format!("PASS {secret}")).await;
     plain.refused(530, "tls_required").await;
@@ -99,7 +110,7 @@ async fn no_password_of_a_refused_line() {
 async fn no_password_when_the_backend_breaks_over_it() {
     let secret = "hunter-of-broken-backends";
     for answer in ["421 No more", "nonsense", ""] {
-        let stage = Stage::plain().await;
+        let stage = Stage::start(audited()).await;
         let mut client = stage.secured_client().await;
         client.says("USER bob").await;
         let mut backend = stage.backend().welcomes().await;

@@ -51,7 +51,8 @@ const TABLES: [(&str, &str, &[&str]); 6] = [
     (
         "One session",
         "Downloads of 1 KiB one after the other, NOOPs one after the other, and NOOPs of one session while another transfers at \
-         full speed. The times of NOOP hold the load's own share.",
+         full speed. The times of NOOP hold the load's own share; \
+         the client that transfers gives way to the one that asks (nice 19).",
         &["small ", "NOOP "],
     ),
     (
@@ -109,6 +110,7 @@ pub(crate) fn page(run: &Run) -> String {
 
 fn goal_table(page: &mut String, figures: &Figures) {
     *page += "| goal | | measured | |\n|---|---|---|---|\n";
+    let mut missed = Vec::new();
     for goal in goals(figures) {
         let bound = match goal.bound {
             Bound::AtMost(most) => format!("≤ {}", number(most)),
@@ -120,6 +122,13 @@ fn goal_table(page: &mut String, figures: &Figures) {
             Verdict::NotMeasured => "not measured".to_owned(),
         };
         let _ = writeln!(page, "| {} | {bound} | {} | {verdict} |", goal.what, cell(&goal.values(figures)));
+        missed.extend(goal.why(figures).map(|why| (goal.what, why)));
+    }
+    if !missed.is_empty() {
+        *page += "\nWhat keeps the gateway from the goals that are not met, as far as this run shows it:\n\n";
+        for (what, why) in missed {
+            let _ = writeln!(page, "- {what}: {why}");
+        }
     }
 }
 

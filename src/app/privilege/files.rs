@@ -34,6 +34,8 @@ const AUTHORITIES_BY_ENVIRONMENT: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 pub(super) struct Files {
     pub(super) read: BTreeSet<PathBuf>,
     pub(super) written: BTreeSet<PathBuf>,
+    /// Where files are made and written on, and none is removed.
+    pub(super) appended: BTreeSet<PathBuf>,
 }
 
 impl Files {
@@ -68,6 +70,10 @@ impl Files {
         if let Some(second) = &settings.second_factor {
             files.reads(&second.secrets);
         }
+        // `audit_log.path`
+        if let Some(audit) = &settings.audit {
+            files.appended.extend(folders(&audit.path));
+        }
         // `state_dir`
         if let Some(folder) = &settings.tls.state_dir {
             files.written.insert(folder.clone());
@@ -85,17 +91,14 @@ impl Files {
         let within = |path: &Path, folders: &BTreeSet<PathBuf>| folders.iter().any(|folder| path.starts_with(folder));
         let read = self.read.iter().filter(move |path| !within(path, &others.read) && !within(path, &others.written));
         let written = self.written.iter().filter(move |path| !within(path, &others.written));
-        read.chain(written).map(PathBuf::as_path)
+        let appended =
+            self.appended.iter().filter(move |path| !within(path, &others.appended) && !within(path, &others.written));
+        read.chain(written).chain(appended).map(PathBuf::as_path)
     }
 
     /// The folder of a file, and that of what it links to.
     fn reads(&mut self, file: &Path) {
-        let folder = |file: &Path| match file.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
-            parent => parent.map(Path::to_owned),
-        };
-        self.read.extend(folder(file));
-        self.read.extend(file.canonicalize().ok().as_deref().and_then(folder));
+        self.read.extend(folders(file));
     }
 
     fn reads_authorities(&mut self) {
@@ -105,6 +108,15 @@ impl Files {
             self.read.insert(path.into());
         }
     }
+}
+
+/// The folder of a file, and that of what it links to.
+fn folders(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let folder = |file: &Path| match file.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        parent => parent.map(Path::to_owned),
+    };
+    folder(file).into_iter().chain(file.canonicalize().ok().as_deref().and_then(folder))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! Certificates, keys and everything else are read after that. So what cannot be read on the next SIGHUP cannot be read at
 //! start either, where somebody looks.
 
-mod advice;
+mod audit;
 mod files;
 mod user;
 
@@ -25,10 +25,10 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities, set_no_new_privs,
 };
 
-pub(super) use advice::advice;
+pub(super) use audit::check_audit;
 use files::Files;
-use user::Identity;
-use user::UserError;
+pub(super) use user::is_root;
+use user::{Identity, UserError};
 
 use crate::config::Settings;
 use crate::data::SourcePort;
@@ -93,6 +93,7 @@ pub(super) fn check_user(settings: &Settings) -> Result<(), UserError> {
 pub(super) fn give_up(settings: &Settings, configuration: &Path) -> Result<Privileges, PrivilegeError> {
     let identity = Identity::of(&settings.run_as)?;
     prepare_state_dir(settings, identity.as_ref());
+    audit::prepare(settings, identity.as_ref());
     let wants_low_ports = settings.data.active == Some(SourcePort::FtpData);
     let keep = if wants_low_ports { CapabilitySet::NET_BIND_SERVICE } else { CapabilitySet::empty() };
     match &identity {
@@ -101,7 +102,7 @@ pub(super) fn give_up(settings: &Settings, configuration: &Path) -> Result<Privi
             tracing::info!(user = identity.name(), uid = identity.uid(), gid = identity.gid(), "running as");
         }
         // Root without `user` stays root, and has been told so.
-        None if user::is_root() => {}
+        None if is_root() => {}
         None => restrict_capabilities(keep)?,
     }
     set_no_new_privs(true).map_err(system("new privileges cannot be ruled out"))?;
@@ -175,11 +176,13 @@ fn close(files: &Files) -> Result<bool, landlock::RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write =
         read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::MakeDir | AccessFs::RemoveFile;
+    let append = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg;
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(RULES))?
         .create()?;
     let ruleset = open(ruleset, &files.read, read)?;
+    let ruleset = open(ruleset, &files.appended, append)?;
     let status = open(ruleset, &files.written, write)?.restrict_self()?;
     match status.ruleset {
         RulesetStatus::FullyEnforced => tracing::info!("files are closed but for those that are needed (Landlock)"),

@@ -59,6 +59,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
         run_as: service::run_as(reader, root),
         admin,
         log: service::log(reader, log),
+        audit: service::audit(reader, root),
         banner: service::banner(reader, root),
     }
 }

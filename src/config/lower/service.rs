@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::listeners::{Bound, address, take};
 use super::read::{Flaw, Reader, Section};
-use super::scalars::{choice, line, text};
+use super::scalars::{choice, line, path, text};
 use crate::config::settings::RunAs;
-use crate::telemetry::{AdminSettings, LogFormat, LogLevel, LogSettings};
+use crate::telemetry::{AdminSettings, AuditFormat, AuditSettings, LogFormat, LogLevel, LogSettings};
 
 /// Only this machine may ask, unless the file says otherwise.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9921);
@@ -22,6 +22,7 @@ const LEVELS: &[(&str, LogLevel)] = &[
     ("trace", LogLevel::Trace),
 ];
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+const AUDIT_FORMATS: &[(&str, AuditFormat)] = &[("json", AuditFormat::Json), ("xferlog", AuditFormat::Xferlog)];
 
 /// Where the admin pages are; `none` switches them off.
 pub(super) fn admin<'n>(
@@ -47,6 +48,17 @@ pub(super) fn log(reader: &mut Reader<'_>, section: Section<'_>) -> LogSettings 
         level: reader.value(section, "level", LogLevel::Info, |node| choice(node, LEVELS)),
         format: reader.value(section, "format", LogFormat::Text, |node| choice(node, FORMATS)),
     }
+}
+
+/// The audit file. Whether it can be written is seen when it is opened, by whom the process has become.
+pub(super) fn audit(reader: &mut Reader<'_>, root: Section<'_>) -> Option<AuditSettings> {
+    let node = root.get("audit_log")?;
+    let section = reader.section(node)?;
+    let format = reader.value(section, "format", AuditFormat::Json, |node| choice(node, AUDIT_FORMATS));
+    let file = reader.required(section, "path", "Write the path of a file, like /var/log/ftps-gateway/audit.jsonl.")?;
+    let directory = reader.directory;
+    let path = reader.keep(file, path(file, directory))?;
+    Some(AuditSettings { path, format })
 }
 
 /// The text of the 220.

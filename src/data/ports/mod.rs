@@ -78,6 +78,13 @@ pub struct Tenancy {
     freed: Arc<Notify>,
 }
 
+/// Where a reservation stands, for as long as it does.
+pub struct Standing {
+    ports: Arc<Ports>,
+    key: Key,
+    serial: u64,
+}
+
 /// A client may connect to a port.
 pub struct Reservation {
     ports: Arc<Ports>,
@@ -182,6 +189,11 @@ impl Reservation {
         self.key.0
     }
 
+    /// For whoever has to change it while somebody else waits for it.
+    pub fn standing(&self) -> Standing {
+        Standing { ports: Arc::clone(&self.ports), key: self.key, serial: self.serial }
+    }
+
     /// Waits for what comes next. Has no deadline of its own: whoever reserved says how long. Behind a connection that
     /// need not prove whose it is, nothing comes any more.
     ///
@@ -189,6 +201,14 @@ impl Reservation {
     /// When the gateway stops.
     pub async fn arrived(&mut self) -> io::Result<Arrival> {
         self.arrivals.recv().await.ok_or_else(|| io::Error::other("the gateway stops"))
+    }
+}
+
+impl Standing {
+    /// The connection can be told by this from now on (PROT came behind PASV). `false`: other sessions of the address wait
+    /// at the port too, so it could not be told from theirs.
+    pub fn remark(&self, mark: Mark) -> bool {
+        lock(&self.ports.table).remark(self.key, self.serial, mark)
     }
 }
 

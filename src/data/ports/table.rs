@@ -188,6 +188,19 @@ impl Table {
         candidates.min().map(|(_, _, at)| at)
     }
 
+    /// The connection of one who waits can be told by something else than when he began to. `false`: not beside those who
+    /// wait there too. Nothing is changed then.
+    pub(super) fn remark(&mut self, key: Key, serial: u64, mark: Mark) -> bool {
+        let mut waiting = self.waiting.get_mut(&key).into_iter().flatten();
+        // Who waits no more has his connection.
+        let Some(waiting) = waiting.find(|waiting| waiting.serial == serial) else { return true };
+        let may = waiting.waiter().may_become(mark);
+        if may {
+            waiting.mark = mark;
+        }
+        may
+    }
+
     /// Takes out one reservation, unless it has been taken out.
     pub(super) fn forget(&mut self, key: Key, serial: u64) {
         self.take(key, |waiting| waiting.serial == serial);

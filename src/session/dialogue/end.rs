@@ -109,6 +109,7 @@ impl Dialogue {
 
     /// The session ends in the middle of whatever it was doing.
     pub(super) fn break_transfer(&mut self, result: TransferResult, steps: &mut Vec<Step>) {
+        self.lose_track(steps);
         let Phase::Transfer(transfer) = &self.phase else { return };
         cut(transfer.pump, transfer.started, steps);
         self.record(result, 421, steps);
@@ -127,7 +128,7 @@ impl Dialogue {
     /// A transfer has ended that the backend has not heard of. It would begin its next one, perhaps of another file, at the
     /// offset that REST gave for this one.
     pub(super) fn forget_restart(&mut self, steps: &mut Vec<Step>) {
-        if std::mem::take(&mut self.restart) {
+        if self.restart.take().is_some() {
             steps.push(Step::Forward(Cleared::own(Verb::Rest, "0")));
             self.phase = Phase::Settling { owed: 1, seen: 0, heard: false };
         }
@@ -137,6 +138,7 @@ impl Dialogue {
         let Phase::Transfer(transfer) = &self.phase else { return };
         steps.push(Step::TransferEnded {
             command: transfer.cleared.command().clone(),
+            particulars: Box::new(transfer.particulars.clone()),
             kind: transfer.kind,
             protection: transfer.protection,
             result,

@@ -10,16 +10,19 @@
 mod arrange;
 mod end;
 mod own;
+mod record;
 mod transfer;
 mod words;
 
 use std::collections::VecDeque;
 
+use crate::event::Object;
 use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
-use crate::ftp::{Code, CodeClass, Command, ReplyLine, Verb};
-use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, WorkingDirectory, clear, disposition};
+use crate::ftp::{Code, Command, ReplyLine, Verb};
+use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, WorkingDirectory, disposition};
 
 use arrange::Arranging;
+use record::Noted;
 use transfer::Transfer;
 
 pub use words::{BackNews, Close, FrontNews, Input, Premises, Step, Timer};
@@ -41,8 +44,14 @@ pub struct Dialogue {
     arranged: Option<Arranged>,
     /// What the backend is known to answer, so that it is asked right the next time.
     back_mode: Option<DataMode>,
-    /// The backend keeps an offset for its next transfer (REST).
-    restart: bool,
+    /// The backend keeps this offset for its next transfer (REST).
+    restart: Option<u64>,
+    /// Files are text to the backend (TYPE A), as they are at first (RFC 959 §5.1).
+    ascii: bool,
+    /// The backend has agreed to rename this (RNFR).
+    renamed: Option<Object>,
+    /// What begins now can be recorded.
+    recording: bool,
     /// Where the session is, for rules that ask for paths.
     here: WorkingDirectory,
     /// A reply of several lines that has begun on the client's side.
@@ -67,7 +76,7 @@ enum Phase {
     /// Nothing is in flight.
     Idle,
     /// A command is with the backend.
-    Waiting { verb: Verb },
+    Waiting { verb: Verb, noted: Noted },
     /// A PWD of the gateway's own is with the backend: a rule asks for paths, and the session may have moved.
     Locating,
     /// FEAT is with the backend.
@@ -97,7 +106,11 @@ struct Arranged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Front {
     Awaited,
-    Arrived { must_resume: bool },
+    Arrived {
+        must_resume: bool,
+    },
+    /// What will come in clear cannot be told from what others of its address await.
+    Untold,
     Securing,
     Ready,
     Failed(TransferResult, &'static str),
@@ -115,7 +128,10 @@ impl Dialogue {
             phase: Phase::Idle,
             arranged: None,
             back_mode: None,
-            restart: false,
+            restart: None,
+            ascii: true,
+            renamed: None,
+            recording: true,
             here: WorkingDirectory::Unasked,
             open: None,
             draining: false,
@@ -165,7 +181,7 @@ impl Dialogue {
         self.arranged.is_some_and(|arranged| match arranged.front {
             Front::Ready => false,
             Front::Arrived { .. } => self.protection.protection() == Protection::Private,
-            Front::Awaited | Front::Securing | Front::Failed(..) => true,
+            Front::Awaited | Front::Untold | Front::Securing | Front::Failed(..) => true,
         })
     }
 
@@ -257,9 +273,7 @@ impl Dialogue {
     fn begin(&mut self, command: Command, steps: &mut Vec<Step>) {
         let verb = command.verb();
         let disposed = disposition(verb);
-        let asked = matches!(disposed, Disposition::Forward | Disposition::Transfer(_))
-            || (verb == Verb::Stat && command.has_argument());
-        if asked && self.here == WorkingDirectory::Unasked && self.premises.rights.ask_for_paths() {
+        if self.asks_where(&command) {
             self.queue.push_front(Pending::Command(command));
             steps.push(Step::Forward(Cleared::own_bare(Verb::Pwd)));
             self.phase = Phase::Locating;
@@ -275,13 +289,13 @@ impl Dialogue {
     }
 
     fn forward(&mut self, command: Command, steps: &mut Vec<Step>) {
-        let verb = command.verb();
-        match clear(command, &self.premises.rights, &self.here) {
+        match self.cleared(command) {
             Ok(cleared) => {
+                let (verb, noted) = (cleared.command().verb(), self.note(cleared.command()));
                 steps.push(Step::Forward(cleared));
-                self.phase = Phase::Waiting { verb };
+                self.phase = Phase::Waiting { verb, noted };
             }
-            Err(refusal) => steps.push(Step::Refuse(verb, refusal)),
+            Err(denied) => steps.push(denied.step()),
         }
     }
 
@@ -296,15 +310,14 @@ impl Dialogue {
         match &mut self.phase {
             // What nobody asked for is swallowed: the client would take it for the reply to its next command.
             Phase::Idle | Phase::Over => {}
-            Phase::Waiting { verb } => {
+            Phase::Waiting { verb, noted } => {
                 let done = line.last && !line.code.is_preliminary();
-                if done && *verb == Verb::Rest {
-                    self.restart = line.code.class() == CodeClass::Intermediate;
-                }
+                let (code, noted) = (line.code, done.then(|| std::mem::replace(noted, Noted::Nothing)));
                 self.here.follow(*verb, &line);
                 self.pass(line, steps);
-                if done {
+                if let Some(noted) = noted {
                     self.phase = Phase::Idle;
+                    self.noted(noted, code, steps);
                 }
             }
             Phase::Locating => {

@@ -106,15 +106,26 @@ impl Dialogue {
         let before = self.protection.protection();
         match self.protection.prot(command.argument(), &self.premises.policy) {
             Ok(protection) => {
-                // A handshake that has begun cannot be taken back.
-                let begun =
-                    self.arranged.is_some_and(|arranged| matches!(arranged.front, Front::Securing | Front::Ready));
-                if protection != before && begun {
-                    self.drop_arrangement(steps);
+                if protection != before {
+                    self.reprotect(protection, steps);
                 }
                 steps.push(Step::Answer(Reply::new(200, format!("Data connections are {} now.", protection.label()))));
             }
             Err(refusal) => steps.push(Step::Refuse(Verb::Prot, refusal)),
+        }
+    }
+
+    /// PROT came behind PASV.
+    fn reprotect(&mut self, protection: Protection, steps: &mut Vec<Step>) {
+        let Some(arranged) = &mut self.arranged else { return };
+        match arranged.front {
+            // A handshake that has begun cannot be taken back.
+            Front::Securing | Front::Ready => self.drop_arrangement(steps),
+            Front::Awaited | Front::Untold => {
+                arranged.front = Front::Awaited;
+                steps.push(Step::Reprotect(protection));
+            }
+            Front::Arrived { .. } | Front::Failed(..) => {}
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Arranged, BackNews, Close, Dialogue, Front, FrontNews, Phase, Step, Timer};
 use crate::data::PumpEnd;
-use crate::event::{DataMode, DataOutcome, HandshakeResult, Resumption, TransferResult};
-use crate::ftp::{Code, Command, Reply, ReplyLine};
-use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind, clear};
+use crate::event::{DataMode, DataOutcome, HandshakeResult, Particulars, Resumption, TransferResult};
+use crate::ftp::{Code, Command, Reply, ReplyLine, Verb};
+use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind};
 use crate::session::answers;
 
 /// What is kept of the text of a final reply: servers add a line or two of statistics.
@@ -21,6 +21,7 @@ pub(super) struct Transfer {
     pub(super) front: Front,
     pub(super) back: Back,
     pub(super) cleared: Cleared,
+    pub(super) particulars: Particulars,
     /// The command is with the backend.
     pub(super) forwarded: bool,
     /// The backend said 1xx, or began without saying it.
@@ -92,11 +93,11 @@ impl Transfer {
 impl Dialogue {
     pub(super) fn transfer(&mut self, command: Command, kind: TransferKind, steps: &mut Vec<Step>) {
         let verb = command.verb();
-        let cleared = match clear(command, &self.premises.rights, &self.here) {
+        let cleared = match self.cleared(command) {
             Ok(cleared) => cleared,
-            Err(refusal) => {
+            Err(denied) => {
                 self.drop_arrangement(steps);
-                steps.push(Step::Refuse(verb, refusal));
+                steps.push(denied.step());
                 self.forget_restart(steps);
                 return;
             }
@@ -114,12 +115,21 @@ impl Dialogue {
             self.forget_restart(steps);
             return;
         };
+        let untold = matches!(front, Front::Untold | Front::Arrived { must_resume: true });
+        if untold && protection == Protection::Clear {
+            steps.push(Step::DropData);
+            steps.push(Step::Refuse(verb, Refusal::PortNeedsProtection));
+            self.forget_restart(steps);
+            return;
+        }
+        let particulars = Particulars::of(cleared.command(), &self.here, self.restart.unwrap_or_default(), self.ascii);
         // The client's side has failed already: the backend need not create or cut a file for it.
         if let Front::Failed(result, detail) = front {
             let reply = answers::failed(result, Some(detail));
             let (command, code) = (cleared.command().clone(), reply.code().number());
             steps.push(Step::DropData);
-            steps.push(Step::TransferEnded { command, kind, protection, result, code, ran: false });
+            let particulars = Box::new(particulars);
+            steps.push(Step::TransferEnded { command, particulars, kind, protection, result, code, ran: false });
             steps.push(Step::Answer(reply));
             self.forget_restart(steps);
             return;
@@ -129,7 +139,7 @@ impl Dialogue {
         // A backend that connects itself does so when it has the command.
         let backend_connects = matches!(back_mode, DataMode::Port | DataMode::Eprt);
         if backend_connects {
-            self.restart = false;
+            self.restart = None;
             steps.push(Step::Forward(cleared.clone()));
         }
         self.phase = Phase::Transfer(Box::new(Transfer {
@@ -140,6 +150,7 @@ impl Dialogue {
             back: Back::Opening,
             forwarded: backend_connects,
             cleared,
+            particulars,
             started: false,
             pump: PumpState::Waiting,
             failure: None,
@@ -182,6 +193,9 @@ impl Dialogue {
                     if resumption_required { TransferResult::ClientNotResumed } else { TransferResult::PortShared };
                 *front = Front::Failed(result, resumption.text());
             }
+            FrontNews::Untold if protection == Protection::Clear => *front = Front::Untold,
+            // It is private again.
+            FrontNews::Untold => {}
             FrontNews::Failed(outcome) => *front = Front::Failed(failure_of(outcome), outcome.text()),
             FrontNews::TlsFailed(result) => *front = Front::Failed(TransferResult::ClientTlsFailed, result.text()),
             FrontNews::Closed { whole } => self.front_closed(whole, steps),
@@ -196,7 +210,7 @@ impl Dialogue {
                 transfer.back = Back::Open;
                 if !transfer.forwarded {
                     transfer.forwarded = true;
-                    self.restart = false;
+                    self.restart = None;
                     steps.push(Step::Forward(transfer.cleared.clone()));
                 }
             }
@@ -209,6 +223,9 @@ impl Dialogue {
 
     pub(super) fn transfer_reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
+        if transfer.cleared.command().verb() == Verb::Stou && !line.code.is_negative() {
+            transfer.particulars.stored(line.text(), &self.here);
+        }
         if line.code.is_preliminary() {
             // A second 150 would be taken for the reply to the next command.
             if transfer.started {
@@ -268,6 +285,9 @@ impl Dialogue {
         if let (Front::Arrived { must_resume }, Protection::Clear) = (transfer.front, transfer.protection) {
             // Whoever came has shown a TLS session, and nobody proves anything in clear.
             transfer.front = if must_resume { Front::Failed(TransferResult::PortShared, CLEAR) } else { Front::Ready };
+        }
+        if transfer.front == Front::Untold {
+            transfer.front = Front::Failed(TransferResult::PortShared, CLEAR);
         }
         if !transfer.started || transfer.failure.is_some() {
             return;
@@ -336,7 +356,7 @@ impl Dialogue {
                 let Phase::Transfer(transfer) = &self.phase else { return };
                 let (result, detail) = match transfer.front {
                     Front::Securing => (TransferResult::ClientTlsFailed, HandshakeResult::Timeout.text()),
-                    Front::Awaited | Front::Arrived { .. } | Front::Ready | Front::Failed(..) => {
+                    Front::Awaited | Front::Arrived { .. } | Front::Untold | Front::Ready | Front::Failed(..) => {
                         (TransferResult::ClientDataFailed, DataOutcome::Timeout.text())
                     }
                 };

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::backend::DataPreference;
 use crate::data::PumpEnd;
 use crate::event::{
-    BackendFailure, By, DataMode, DataOutcome, HandshakeResult, Reason, Resumption, TransferResult, Why,
+    BackendFailure, By, Change, ChangeResult, DataMode, DataOutcome, HandshakeResult, Object, Particulars, Reason,
+    Resumption, TransferResult, Why,
 };
 use crate::ftp::{Command, Reply, ReplyLine, Verb};
 use crate::policy::{Claim, Cleared, Mechanism, Protection, ProtectionPolicy, Refusal, Rights, TransferKind};
@@ -27,6 +28,8 @@ pub struct Premises {
     pub rights: Rights,
     /// PORT and EPRT are allowed.
     pub active: bool,
+    /// Somebody keeps a record of files, and wants their paths from the root.
+    pub recorded: bool,
 }
 
 /// Something happened.
@@ -70,6 +73,8 @@ pub enum FrontNews {
     Secured(Resumption),
     /// On a port that sessions of the client's address share, nobody came that resumed this session.
     NotResumed(Resumption),
+    /// It will come in clear to a port where other sessions of the client's address wait: nobody could tell whose it is.
+    Untold,
     /// It could not be connected.
     Failed(DataOutcome),
     /// The handshake failed.
@@ -113,6 +118,8 @@ pub enum Step {
     Answer(Reply),
     /// Tell the client no, and the observer why.
     Refuse(Verb, Refusal),
+    /// The same, of a command that was about this.
+    Deny(Box<Object>, Verb, Refusal),
     /// Pass a line of the backend's on to the client.
     Pass(ReplyLine),
     /// Send a command to the backend.
@@ -120,6 +127,9 @@ pub enum Step {
     /// Reserve a passive port for a connection that is protected so, as far as is known; the answer comes as
     /// [`Input::Reserved`].
     Reserve(DataMode, Protection),
+    /// The connection that is awaited will be protected so, otherwise than was thought. Where that cannot be, the answer
+    /// comes as [`FrontNews::Untold`].
+    Reprotect(Protection),
     /// Keep a checked endpoint of the client's for an active data connection.
     Aim(Claim, DataMode),
     /// Bind a listener for the backend's data connection; the answer comes as [`Input::Listening`].
@@ -152,6 +162,8 @@ pub enum Step {
     TransferEnded {
         /// Its command.
         command: Command,
+        /// What else is known of its file.
+        particulars: Box<Particulars>,
         /// Which way.
         kind: TransferKind,
         /// How the front leg's data connection is protected.
@@ -162,6 +174,15 @@ pub enum Step {
         code: u16,
         /// It had begun to run.
         ran: bool,
+    },
+    /// A command that changes something has been answered, or never will be.
+    Changed {
+        /// What it changes.
+        change: Box<Change>,
+        /// The code of the backend's final reply.
+        code: Option<u16>,
+        /// What came of it.
+        result: ChangeResult,
     },
     /// The client named its software.
     Software(Vec<u8>),

@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Surroundings;
-use super::dialogue::{BackNews, Input};
+use super::dialogue::{BackNews, FrontNews, Input};
 use crate::data::{
-    BackDoor, FrontDoor, OpenError, Pump, PumpReport, Share, SourcePort, Tenancy, open_back, open_front, pump_download,
-    pump_upload,
+    BackDoor, FrontDoor, OpenError, Pump, PumpReport, Share, SourcePort, Standing, Tenancy, open_back, open_front,
+    pump_download, pump_upload,
 };
 use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
 use crate::ftp::{Reply, write_epsv, write_pasv};
@@ -57,6 +57,8 @@ pub(super) struct DataPair {
     pub(super) parties: Parties,
     news: VecDeque<Input>,
     reserving: Option<Work<Result<(Awaited, Reply), Refusal>>>,
+    /// Of the last reservation, which may be over.
+    standing: Option<Standing>,
     tenancy: Arc<Tenancy>,
     /// How the session's data connections can be told from those of others of its address.
     mark: Mark,
@@ -67,6 +69,8 @@ pub(super) struct DataPair {
     back: Back,
     back_mode: DataMode,
     hint: TicketHint,
+    /// The handshake of the client's data connection that was made last.
+    front_tls: Option<Handshake>,
     pump: Option<Work<PumpReport>>,
     upload: bool,
     close_notify_missing: bool,
@@ -110,11 +114,13 @@ impl DataPair {
             parties,
             news: VecDeque::new(),
             reserving: None,
+            standing: None,
             front: Front::Nothing,
             front_mode: DataMode::Pasv,
             back: Back::Nothing,
             back_mode: DataMode::Pasv,
             hint: TicketHint::default(),
+            front_tls: None,
             pump: None,
             upload: false,
             close_notify_missing: false,
@@ -139,6 +145,11 @@ impl DataPair {
         self.close_notify_missing
     }
 
+    /// The handshake of the client's data connection, if it has come to one.
+    pub(super) fn front_tls(&self) -> Option<Handshake> {
+        self.front_tls
+    }
+
     /// The next transfer counts from nothing.
     pub(super) fn forget_transfer(&mut self) {
         self.moved = Arc::default();
@@ -150,11 +161,9 @@ impl DataPair {
         self.latecomer = None;
         self.front_mode = mode;
         self.hint = TicketHint::default();
+        self.front_tls = None;
         self.running = watch::Sender::new(None);
-        let mark = match protection {
-            Protection::Clear => Mark::Clear,
-            Protection::Private => self.mark,
-        };
+        let mark = self.mark_under(protection);
         let witness = Witness {
             who: Arc::clone(&self.parties.who),
             observer: Arc::clone(&self.parties.surroundings.observer),
@@ -176,6 +185,22 @@ impl DataPair {
         }));
     }
 
+    /// A connection that is awaited will come under this protection and no other.
+    pub(super) fn reprotect(&mut self, protection: Protection) {
+        let mark = self.mark_under(protection);
+        let awaited = matches!(self.front, Front::Opening(_));
+        if awaited && self.standing.as_ref().is_some_and(|standing| !standing.remark(mark)) {
+            self.news.push_back(Input::Front(FrontNews::Untold));
+        }
+    }
+
+    fn mark_under(&self, protection: Protection) -> Mark {
+        match protection {
+            Protection::Clear => Mark::Clear,
+            Protection::Private => self.mark,
+        }
+    }
+
     /// The transfer runs.
     pub(super) fn begun(&self) {
         self.running.send_replace(Some(Instant::now()));
@@ -184,6 +209,7 @@ impl DataPair {
     pub(super) fn aim(&mut self, claim: Claim, mode: DataMode) {
         self.front_mode = mode;
         self.hint = TicketHint::default();
+        self.front_tls = None;
         self.set_front(Front::Aimed(claim));
     }
 

@@ -28,6 +28,7 @@ impl DataPair {
         {
             self.reserving = None;
             return Poll::Ready(Input::Reserved(reserved.map(|(awaited, reply)| {
+                self.standing = Some(awaited.standing());
                 self.set_front(Front::Opening(Box::pin(awaited.first())));
                 reply
             })));
@@ -88,6 +89,7 @@ impl DataPair {
         match secured {
             Ok(SecuredData { stream, handshake, resumption }) => {
                 self.front = Front::Ready(stream);
+                self.front_tls = Some(handshake);
                 self.parties.observe(&Event::Handshake { who: &self.parties.who, handshake, detail: "" });
                 let policy = self.front_resumption(resumption);
                 if policy == DataResumption::Require && resumption != Resumption::Resumed {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Work;
-use crate::data::{Arrival, OpenError, Reservation};
+use crate::data::{Arrival, OpenError, Reservation, Standing};
 use crate::event::{Channel, Event, Leg, Observer, Resumption, Stray, Who};
 use crate::net::Socket;
 use crate::tls::{HandshakeFailure, SecuredData, SessionTls, TicketHint};
@@ -85,6 +85,10 @@ impl From<HandshakeFailure> for NotSecured {
 impl Awaited {
     pub(super) fn new(reservation: Reservation, witness: Witness) -> Self {
         Self { reservation, witness, peer: None, lost: None }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.reservation.standing()
     }
 
     /// Waits for the first connection. It comes with what is still awaited when it has to prove whose it is.

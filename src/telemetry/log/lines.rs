@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::TARGET;
 use super::severity::Severity;
 use crate::event::{
-    BackendFailure, By, Channel, DataMode, DataOutcome, Ended, Handshake, HandshakeResult, Leg, LoginResult,
-    Resumption, Stray, Transfer, TransferResult, Via, Who,
+    BackendFailure, By, Change, ChangeResult, Channel, DataMode, DataOutcome, Ended, Handshake, HandshakeResult, Leg,
+    LoginResult, Resumption, Stray, Transfer, TransferResult, Via, Who,
 };
 use crate::ftp::{Printable, Verb};
 use crate::policy::{Ban, Refusal, canonical};
@@ -54,7 +54,7 @@ pub(in crate::telemetry) fn started(who: &Who) {
 }
 
 pub(in crate::telemetry) fn handshake(who: &Who, handshake: Handshake, detail: &str) {
-    let Handshake { leg, channel, version, kind, result } = handshake;
+    let Handshake { leg, channel, version, kind, result, cipher: _ } = handshake;
     let (leg_label, channel_label) = (leg.label(), channel.label());
     if result == HandshakeResult::Ok {
         let (version, kind) = (version.label(), kind.label());
@@ -191,6 +191,18 @@ pub(in crate::telemetry) fn transferred(who: &Who, transfer: &Transfer<'_>, ran:
     );
 }
 
+/// What a user does beside transfers is for the audit file; here it stands for whoever looks for a fault.
+pub(in crate::telemetry) fn changed(
+    who: &Who,
+    (user, backend): (&[u8], &str),
+    change: &Change,
+    (code, result): (Option<u16>, ChangeResult),
+) {
+    let (from, result) = (change.from.as_ref().map(|from| shown(&from.given)), result.label());
+    let (verb, path) = (shown(&change.command), shown(&change.object.given));
+    line!(info, who, user = shown(user), backend, verb, from, path, code, result, "change");
+}
+
 /// Old servers and clients do this on every connection. The transfer's line says whether it did harm.
 pub(in crate::telemetry) fn missing_close_notify(who: &Who, leg: Leg, channel: Channel) {
     line!(debug, who, leg = leg.label(), channel = channel.label(), "closed without close_notify");
@@ -256,7 +268,7 @@ fn shown(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{HandshakeKind, Reason, SessionId, Stage, TlsVersion, Why};
+    use crate::event::{HandshakeKind, Particulars, Reason, SessionId, Stage, TlsVersion, Why};
     use crate::policy::{Protection, TransferKind};
     use crate::telemetry::log::captured;
     use crate::telemetry::settings::{LogFormat, LogLevel};
@@ -267,6 +279,8 @@ mod tests {
         Who { session: SessionId(7), listener: "public".into(), client, via: Via::Direct }
     }
 
+    static PARTICULARS: Particulars = Particulars { resolved: None, stored_as: None, offset: 0, ascii: false };
+
     fn transfer(user: &'static [u8], path: &'static [u8], result: TransferResult) -> Transfer<'static> {
         Transfer {
             user,
@@ -276,7 +290,9 @@ mod tests {
             kind: TransferKind::Upload,
             bytes: 4096,
             took: Duration::from_millis(1500),
+            particulars: &PARTICULARS,
             front: Protection::Private,
+            front_tls: None,
             back: Protection::Clear,
             close_notify_missing: false,
             result,
@@ -378,6 +394,7 @@ mod tests {
             version: TlsVersion::Unknown,
             kind: HandshakeKind::None,
             result: HandshakeResult::Alert,
+            cipher: None,
         };
         let line = only(json(LogLevel::Info, || {
             handshake(&who(), failed(Leg::Back, Channel::Control), "unknown CA");

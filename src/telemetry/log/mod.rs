@@ -6,6 +6,8 @@
 pub(super) mod lines;
 mod severity;
 
+pub(super) use severity::Severity;
+
 use std::io::{self, IsTerminal};
 
 use tracing::Subscriber;

@@ -7,7 +7,7 @@ use crate::policy::Refusal;
 
 /// A level that is known only when the event is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Severity {
+pub(in crate::telemetry) enum Severity {
     /// Details.
     Debug,
     /// What happens, also when it is the client's fault.
@@ -20,7 +20,7 @@ pub(super) enum Severity {
 
 impl Severity {
     /// How loud the refusal of a command is. What a client can get before it has logged in is quiet.
-    pub(super) fn of(refusal: Refusal) -> Self {
+    pub(in crate::telemetry) fn of(refusal: Refusal) -> Self {
         match refusal {
             // Nobody but the operator can mend it.
             Refusal::AdvertiseUnavailable => Self::Error,
@@ -47,7 +47,9 @@ impl Severity {
             | Refusal::TooManySessionsFromAddress
             | Refusal::TooManySessionsOfUser
             | Refusal::TooManyLoginAttempts => Self::Info,
-            Refusal::Draining
+            // The writer of the audit file has said so.
+            Refusal::AuditUnavailable
+            | Refusal::Draining
             | Refusal::HttpVerb
             | Refusal::ForeignProtocol
             | Refusal::LineTooLong

@@ -149,8 +149,15 @@ fn scraped() -> Vec<MetricFamily> {
         for &kind in HandshakeKind::ALL {
             for &result in HandshakeResult::ALL {
                 let (leg, channel) = (Leg::Front, Channel::Control);
-                metrics.handshake(Handshake { leg, channel, version, kind, result });
-                metrics.handshake(Handshake { leg: Leg::Back, channel: Channel::Data, version, kind, result });
+                metrics.handshake(Handshake { leg, channel, version, kind, result, cipher: None });
+                metrics.handshake(Handshake {
+                    leg: Leg::Back,
+                    channel: Channel::Data,
+                    version,
+                    kind,
+                    result,
+                    cipher: None,
+                });
             }
         }
     }

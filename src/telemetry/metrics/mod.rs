@@ -66,6 +66,11 @@ pub struct Metrics {
     backend_connect_duration: HistogramVec,
     backend_failures: IntCounterVec,
 
+    audit_lines: IntCounter,
+    audit_lines_lost: IntCounter,
+    audit_write_failures: IntCounter,
+    audit_writable: IntGauge,
+
     reloads_accepted: IntCounter,
     reloads_refused: IntCounter,
     reload_successful: IntGauge,
@@ -106,6 +111,10 @@ impl Metrics {
             backend_up: register.gauges(&names::BACKEND_UP)?,
             backend_connect_duration: register.histograms(&names::BACKEND_CONNECT_DURATION)?,
             backend_failures: register.counters(&names::BACKEND_FAILURES)?,
+            audit_lines: register.counter(&names::AUDIT_LINES)?,
+            audit_lines_lost: register.counter(&names::AUDIT_LINES_LOST)?,
+            audit_write_failures: register.counter(&names::AUDIT_WRITE_FAILURES)?,
+            audit_writable: register.gauge(&names::AUDIT_WRITABLE)?,
             reloads_accepted: reloads.with_label_values(&["accepted"]),
             reloads_refused: reloads.with_label_values(&["refused"]),
             reload_successful: register.gauge(&names::RELOAD_SUCCESSFUL)?,
@@ -116,6 +125,7 @@ impl Metrics {
             },
         };
         metrics.set_reload(true, SystemTime::now());
+        metrics.set_audit_writable(true);
         Ok(metrics)
     }
 
@@ -178,6 +188,22 @@ impl Metrics {
         }
     }
 
+    pub(super) fn audit_written(&self, lines: u64) {
+        self.audit_lines.inc_by(lines);
+    }
+
+    pub(super) fn audit_lost(&self, lines: u64) {
+        self.audit_lines_lost.inc_by(lines);
+    }
+
+    pub(super) fn audit_failed(&self) {
+        self.audit_write_failures.inc();
+    }
+
+    pub(super) fn set_audit_writable(&self, writable: bool) {
+        self.audit_writable.set(i64::from(writable));
+    }
+
     pub(super) fn turned(&self, listener: &str, refusal: Refusal) {
         self.listener(listener).refused.at(refusal).inc();
     }
@@ -194,7 +220,7 @@ impl Metrics {
     }
 
     pub(super) fn handshake(&self, handshake: Handshake) {
-        let Handshake { leg, channel, version, kind, result } = handshake;
+        let Handshake { leg, channel, version, kind, result, cipher: _ } = handshake;
         self.tls_handshakes
             .with_label_values(&[leg.label(), channel.label(), version.label(), kind.label(), result.label()])
             .inc();

@@ -122,6 +122,15 @@ names! {
     BACKEND_FAILURES Kind::Counter, "backend_failures_total" ["backend", "reason"]
         "Times a backend could not be used or stopped being usable, by why.";
 
+    AUDIT_LINES Kind::Counter, "audit_lines_total" []
+        "Lines written to the audit file.";
+    AUDIT_LINES_LOST Kind::Counter, "audit_lines_lost_total" []
+        "Lines that should be in the audit file and are not.";
+    AUDIT_WRITE_FAILURES Kind::Counter, "audit_write_failures_total" []
+        "Times the system refused to write to the audit file. It is tried again each second.";
+    AUDIT_WRITABLE Kind::Gauge, "audit_writable" []
+        "Whether the audit file can be written, or there is none to write: 1 yes, 0 no, and no login, transfer or change begins.";
+
     CERTIFICATE_NOT_AFTER Kind::Gauge, "certificate_not_after_timestamp_seconds" ["certificate"]
         "When a certificate in use expires, in seconds since 1970.";
     RELOADS Kind::Counter, "config_reloads_total" ["result"]

@@ -1,7 +1,7 @@
 //! From a name to a registered metric.
 
 use prometheus::core::Collector;
-use prometheus::{Error, Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::names::Name;
 
@@ -15,6 +15,10 @@ impl Register {
         #[cfg(target_os = "linux")]
         register.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(register)
+    }
+
+    pub(super) fn counter(&self, name: &Name) -> Result<IntCounter, Error> {
+        self.take(IntCounter::with_opts(name.opts())?)
     }
 
     pub(super) fn counters(&self, name: &Name) -> Result<IntCounterVec, Error> {

@@ -3,6 +3,7 @@
 mod backend;
 mod client;
 mod data;
+mod desk;
 mod log;
 mod numbers;
 mod people;
@@ -23,6 +24,7 @@ use ftps_gateway::telemetry::Metrics;
 pub(crate) use backend::{Actor, Backend, Door, Security};
 pub(crate) use client::{Client, Reply};
 pub(crate) use data::Data;
+pub(crate) use desk::{Desk, asks, audited, holds, is_asked_where, is_over};
 pub(crate) use log::Log;
 pub(crate) use people::Authority;
 pub(crate) use scene::{Scene, Transfer};

@@ -80,7 +80,7 @@ impl Setup {
         self
     }
 
-    /// A line at the top level, like `banner: "Hello"`.
+    /// A line at the top level, like `banner: "Hello"`. `STATE` stands for the stage's folder.
     #[must_use]
     pub(crate) fn line(mut self, line: impl Into<String>) -> Self {
         self.top.push(line.into());
@@ -202,7 +202,7 @@ impl Setup {
         }
         writeln!(text, "state_dir: \"{}\"", self.state_dir.as_deref().unwrap_or(folder).display()).unwrap();
         for line in &self.top {
-            writeln!(text, "{line}").unwrap();
+            writeln!(text, "{}", line.replace("STATE", &folder.display().to_string())).unwrap();
         }
         text
     }

@@ -6,6 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 
 use super::{Amount, bounded, target};
 use crate::client::{Session, Target, source};
@@ -22,27 +24,39 @@ pub(crate) async fn measure(stage: &Stage, proxy: &Proxy, amount: Amount, figure
     for (upload, figure) in
         [(false, "NOOP beside a full download p99, ms"), (true, "NOOP beside a full upload p99, ms")]
     {
-        let mut transfer = bounded("login", Session::open(&target, source(0))).await?;
         let over = Arc::new(AtomicBool::new(false));
         let asker = {
             let (target, over) = (target.clone(), Arc::clone(&over));
             // A thread of its own: what is asked does not wait for the transfer's turn in our own loop.
             thread::spawn(move || ask(&target, &over))
         };
-        let moved = bounded("the transfer beside", async {
-            match upload {
-                true => transfer.upload(amount.bulk).await,
-                false => transfer.download(amount.bulk).await,
-            }
-        })
-        .await;
+        let transfer = {
+            let target = target.clone();
+            thread::spawn(move || transfer(&target, upload, amount.beside))
+        };
+        let moved = transfer.join().map_err(|_| anyhow!("the transfer has failed"));
         over.store(true, Ordering::Relaxed);
         let latencies = asker.join().map_err(|_| anyhow!("the asker has failed"))??;
-        moved?;
-        bounded("QUIT", transfer.quit()).await?;
+        moved??;
         figures.record(figure, proxy.kind, quantile(&latencies, 0.99));
     }
     Ok(())
+}
+
+/// One transfer at full speed. Its client, the asker and the backend share a processor: the client gives way, or how long
+/// it computes would be measured with the rest.
+fn transfer(target: &Target, upload: bool, bytes: u64) -> Result<()> {
+    const LAST: i32 = 19;
+    setpriority_process(Some(gettid()), LAST)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(bounded("the transfer beside", async {
+        let mut session = Session::open(target, source(0)).await?;
+        match upload {
+            true => session.upload(bytes).await?,
+            false => session.download(bytes).await?,
+        }
+        session.quit().await
+    }))
 }
 
 /// NOOPs until it is over.

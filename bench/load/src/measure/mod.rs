@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) struct Amount {
     /// Bytes of one transfer.
     pub(crate) bulk: u64,
+    /// Bytes of a transfer that commands are asked beside.
+    pub(crate) beside: u64,
     /// How long sessions are opened.
     pub(crate) sessions: Duration,
     /// Small files of one session.
@@ -44,16 +46,18 @@ pub(crate) struct Amount {
 impl Amount {
     pub(crate) const WHOLE: Self = Self {
         bulk: 1 << 30,
+        beside: 4 << 30,
         sessions: Duration::from_secs(5),
         files: 2000,
         noops: 5000,
         idle: &[100, 1000, 10_000, 20_000],
-        opened: 500,
+        opened: 2000,
         slow: 1000,
         limited: 4,
     };
     pub(crate) const QUICK: Self = Self {
         bulk: 1 << 28,
+        beside: 1 << 30,
         sessions: Duration::from_secs(2),
         files: 300,
         noops: 1000,

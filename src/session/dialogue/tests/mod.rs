@@ -31,6 +31,7 @@ pub(super) fn premises() -> Premises {
         back: Protection::Clear,
         rights: crate::policy::Rights::default(),
         active: true,
+        recorded: false,
     }
 }
 

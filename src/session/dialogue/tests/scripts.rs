@@ -426,14 +426,41 @@ fn what_did_not_resume_on_a_shared_port_is_522() {
     }
 }
 
+/// It is known before the connection comes: the backend need not begin anything.
+#[test]
+fn what_will_come_in_clear_to_a_shared_port_is_425_at_once() {
+    let policy = ProtectionPolicy { data: Requirement::Optional, ..POLICY };
+    let stage = || Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
+    let mut clear = stage();
+    assert!(clear.client("PROT C").contains(&Step::Reprotect(Protection::Clear)));
+    clear.input(Input::Front(FrontNews::Untold));
+    let steps = clear.client("RETR a");
+    assert!(steps.contains(&Step::Refuse(Verb::Retr, Refusal::PortNeedsProtection)), "{steps:?}");
+    assert!(steps.contains(&Step::DropData) && !steps.iter().any(|step| matches!(step, Step::OpenBack(_))));
+    // The command came in the same packet.
+    let mut hasty = stage();
+    hasty.client("PROT C");
+    hasty.client("RETR a");
+    hasty.input(Input::Back(BackNews::Opened));
+    hasty.input(Input::Front(FrontNews::Untold));
+    assert_eq!(heard(&hasty.backend("150 here\r\n")), [150, 522]);
+    // It is private again.
+    let mut private = stage();
+    private.client("PROT C");
+    private.input(Input::Front(FrontNews::Untold));
+    assert!(private.client("PROT P").contains(&Step::Reprotect(Protection::Private)));
+    private.input(Input::Front(FrontNews::Untold));
+    assert!(private.client("RETR a").contains(&Step::OpenBack(DataMode::Pasv)));
+}
+
 /// In clear nothing is ever proved.
 #[test]
 fn what_must_prove_whose_it_is_is_not_taken_in_clear() {
     let policy = ProtectionPolicy { data: Requirement::Optional, ..POLICY };
     let mut stage = Stage::with(Premises { policy, ..premises() }, ProtectionState::implicit()).arranged();
     assert_eq!(heard(&stage.client("PROT C")), [200]);
-    stage.input(Input::Front(FrontNews::Arrived { must_resume: true }));
     stage.client("RETR a");
+    stage.input(Input::Front(FrontNews::Arrived { must_resume: true }));
     stage.input(Input::Back(BackNews::Opened));
     let steps = stage.backend("150 here\r\n");
     assert_eq!(heard(&steps), [150, 522]);

@@ -1,0 +1,4 @@
+//! libFuzzer on [`ftps_gateway_fuzz::paths`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ftps_gateway_fuzz::paths(bytes));

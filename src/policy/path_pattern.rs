@@ -1,0 +1,187 @@
+//! Patterns of paths: what they match, what they match for sure, and what they may match.
+//!
+//! Invariants: where it is not known what a command meets, an `allow` asks what is matched whatever it is, and a `deny`
+//! what may be matched by anything. What a pattern says of that is never more, and never less.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use globset::{Glob, GlobBuilder, GlobMatcher};
+
+/// Some name. Whether it fits a part of a pattern says nothing, unless that part fits every name.
+const ANY_NAME: &[u8] = b"\x01any\x01";
+
+/// A pattern of paths: `*` within a name, `**` across folders.
+#[derive(Debug, Clone)]
+pub struct PathPattern {
+    matcher: GlobMatcher,
+    last: Last,
+    /// From the root to the last part, or to the first that is not about one name.
+    parts: Vec<GlobMatcher>,
+    /// Something comes behind `parts` that can match a path of any length.
+    open: bool,
+}
+
+/// What a pattern says of the last name of a path.
+#[derive(Debug, Clone)]
+enum Last {
+    /// `**`: whatever it is, and whatever is below it.
+    Everything,
+    /// `*`: whatever it is.
+    AnyName,
+    /// Something; with any name in its place the pattern is this.
+    Some(GlobMatcher),
+    /// It cannot be told apart: a slash stands in braces.
+    Unclear,
+}
+
+impl PathPattern {
+    /// Compiles a pattern. It begins at the root.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with it.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        if !pattern.starts_with('/') {
+            return Err("it does not begin with a slash".into());
+        }
+        let glob = |pattern: &str| {
+            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.kind().to_string())
+        };
+        let matcher = glob(pattern)?.compile_matcher();
+        let (before, last) = pattern.rsplit_once('/').unwrap_or_default();
+        let last = match last {
+            "**" => Last::Everything,
+            "*" => Last::AnyName,
+            last if Glob::new(last).is_err() => Last::Unclear,
+            _ => Last::Some(glob(&format!("{before}/*"))?.compile_matcher()),
+        };
+        let mut parts = Vec::new();
+        let mut open = false;
+        for part in pattern.split('/').skip(1) {
+            match glob(part) {
+                Ok(part_alone) if part != "**" => parts.push(part_alone.compile_matcher()),
+                // Half a pair of braces is no pattern. What is in them may lead anywhere.
+                Ok(_) | Err(_) => {
+                    open = true;
+                    break;
+                }
+            }
+        }
+        Ok(Self { matcher, last, parts, open })
+    }
+
+    /// It matches this path.
+    pub(super) fn matches(&self, path: &[u8]) -> bool {
+        fits(&self.matcher, path)
+    }
+
+    /// It matches the folder itself, or all that is in it and has no name yet: what lists the folder is about that.
+    pub(super) fn matches_folder(&self, folder: &[u8]) -> bool {
+        self.matches(folder) || self.matches(&below(folder))
+    }
+
+    /// It matches whatever is in the folder, whatever its name.
+    pub(super) fn matches_all_in(&self, folder: &[u8]) -> bool {
+        match self.last {
+            Last::Everything | Last::AnyName => self.matches(&any_in(folder)),
+            Last::Some(_) | Last::Unclear => false,
+        }
+    }
+
+    /// It matches everything below the folder, however deep.
+    pub(super) fn matches_all_below(&self, folder: &[u8]) -> bool {
+        match self.last {
+            Last::Everything => self.matches(&any_in(folder)),
+            Last::AnyName | Last::Some(_) | Last::Unclear => false,
+        }
+    }
+
+    /// It matches something that may be in the folder.
+    pub(super) fn may_match_in(&self, folder: &[u8]) -> bool {
+        match &self.last {
+            Last::Everything | Last::AnyName => self.matches(&any_in(folder)),
+            Last::Some(with_any_name) => fits(with_any_name, &any_in(folder)),
+            Last::Unclear => true,
+        }
+    }
+
+    /// It matches something that may be below the folder, however deep.
+    pub(super) fn may_match_below(&self, folder: &[u8]) -> bool {
+        let mut names = folder.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        for part in &self.parts {
+            match names.next() {
+                None => return true,
+                Some(name) if !fits(part, name) => return false,
+                Some(_) => {}
+            }
+        }
+        self.open
+    }
+}
+
+fn fits(matcher: &GlobMatcher, path: &[u8]) -> bool {
+    matcher.is_match(OsStr::from_bytes(path))
+}
+
+/// A path with a slash behind it.
+fn below(path: &[u8]) -> Vec<u8> {
+    if path == b"/" { path.to_vec() } else { [path, b"/"].concat() }
+}
+
+fn any_in(folder: &[u8]) -> Vec<u8> {
+    [&below(folder)[..], ANY_NAME].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> PathPattern {
+        PathPattern::new(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_in_a_folder_is_matched_for_sure_or_perhaps() {
+        for (text, all, some) in [
+            ("/in/**", true, true),
+            ("/in/*", true, true),
+            ("/*/**", true, true),
+            ("/{in,out}/*", true, true),
+            ("/in/**/*", true, true),
+            ("/in/[!s]*", false, true),
+            ("/in/?????", false, true),
+            ("/in/*any*", false, true),
+            ("/in/**/*.csv", false, true),
+            ("/{in/a,out}", false, true),
+            ("/in/*/*", false, false),
+            ("/in", false, false),
+            ("/out/*", false, false),
+            ("/**/secret/**", false, false),
+        ] {
+            let pattern = pattern(text);
+            assert_eq!((pattern.matches_all_in(b"/in"), pattern.may_match_in(b"/in")), (all, some), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_a_folder_is_matched_for_sure_or_perhaps() {
+        for (text, all, some) in [
+            ("/in/**", true, true),
+            ("/**", true, true),
+            ("/in/*", false, true),
+            ("/in/*/*", false, true),
+            ("/*/x/secret", false, true),
+            ("/**/secret/**", false, true),
+            ("/{in,out}/secret", false, true),
+            ("/{in/a,b}/c", false, true),
+            ("/in", false, false),
+            ("/*", false, false),
+            ("/out/**", false, false),
+            ("/[!i]*/**", false, false),
+            ("/{out,pub}/secret", false, false),
+        ] {
+            let pattern = pattern(text);
+            assert_eq!((pattern.matches_all_below(b"/in"), pattern.may_match_below(b"/in")), (all, some), "{text}");
+        }
+    }
+}

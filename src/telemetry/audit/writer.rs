@@ -1,0 +1,271 @@
+//! The one owner of the audit file: a thread that writes what waits, in as few calls as it can.
+//!
+//! Invariants: a line is written whole or begun again in the next file; what could not be written is kept and tried again
+//! for as long as there is room; what is lost in the end is counted and told.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::lines;
+use super::queue::{Queue, Work};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::settings::AuditFormat;
+
+/// Between two attempts to write to a disk that is full.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Writes until the queue is closed and empty.
+pub(super) struct Writer<F> {
+    queue: Arc<Queue>,
+    file: F,
+    format: AuditFormat,
+    /// What could not be written yet, and how much of it is.
+    pending: Vec<u8>,
+    written: usize,
+    failing: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+}
+
+/// A file, or what stands for one in a test.
+pub(super) trait Sink: Write + From<File> {
+    /// What is written is on the disk.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn sync(&self) -> io::Result<()> {
+        match self.sync_data() {
+            // A device has no disk below it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
+    }
+}
+
+impl<F: Sink> Writer<F> {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        file: F,
+        format: AuditFormat,
+        failing: Arc<AtomicBool>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { queue, file, format, pending: Vec::new(), written: 0, failing, metrics }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let stuck = (!self.pending.is_empty()).then_some(PAUSE);
+            let work = self.queue.take(stuck);
+            if self.turn(work) {
+                return;
+            }
+        }
+    }
+
+    /// Deals with what there is. `true`: there will be no more.
+    pub(super) fn turn(&mut self, work: Work) -> bool {
+        let Work { before, next, lines, lost, closed } = work;
+        self.add(before);
+        if let Some(next) = next {
+            self.write();
+            self.leave_file();
+            self.file = F::from(next);
+        }
+        self.add(lines);
+        if lost > 0 && self.format == AuditFormat::Json {
+            self.add(lines::lost(SystemTime::now(), lost).finish());
+        }
+        self.write();
+        if closed {
+            self.leave_file();
+            let unwritten = count(&self.pending[self.written..]);
+            if unwritten > 0 {
+                self.metrics.audit_lost(unwritten);
+                tracing::error!(
+                    lines = unwritten,
+                    "lines of the audit file are lost: it could not be written to the end"
+                );
+            }
+        }
+        closed
+    }
+
+    fn add(&mut self, mut lines: Vec<u8>) {
+        if self.pending.is_empty() {
+            self.pending = lines;
+        } else {
+            self.pending.append(&mut lines);
+        }
+    }
+
+    fn write(&mut self) {
+        while self.written < self.pending.len() {
+            match self.file.write(&self.pending[self.written..]) {
+                Ok(0) => return self.failed(&io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    let fresh = &self.pending[self.written..self.written + bytes];
+                    self.metrics.audit_written(count(fresh));
+                    self.written += bytes;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.failed(&error),
+            }
+        }
+        self.pending.clear();
+        self.written = 0;
+        if self.failing.swap(false, Ordering::Relaxed) {
+            self.metrics.set_audit_writable(true);
+            tracing::warn!("the audit file is written again");
+        }
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.metrics.audit_failed();
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            self.metrics.set_audit_writable(false);
+            tracing::error!(%error, "the audit file cannot be written: until it can, no login, transfer or change begins");
+        }
+    }
+
+    /// A line that was begun in this file is begun again in the next one.
+    fn leave_file(&mut self) {
+        let whole = self.pending[..self.written].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.pending.drain(..whole);
+        self.written = 0;
+        if let Err(error) = self.file.sync() {
+            tracing::error!(%error, "the end of the audit file may not be on the disk");
+        }
+    }
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::audit::queue::Weight;
+    use std::sync::Mutex;
+
+    /// A disk with so much room.
+    #[derive(Default)]
+    struct Disk {
+        room: usize,
+        content: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let written = bytes.len().min(self.room);
+            self.room -= written;
+            self.content.lock().unwrap().extend_from_slice(&bytes[..written]);
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl From<File> for Disk {
+        fn from(_: File) -> Self {
+            Self { room: usize::MAX, content: Arc::default() }
+        }
+    }
+
+    impl Sink for Disk {
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer(room: usize) -> Writer<Disk> {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let disk = Disk { room, content: Arc::default() };
+        Writer::new(Arc::default(), disk, AuditFormat::Json, Arc::default(), metrics)
+    }
+
+    fn content(writer: &Writer<Disk>) -> String {
+        String::from_utf8(writer.file.content.lock().unwrap().clone()).unwrap()
+    }
+
+    fn lines(text: &str) -> Work {
+        Work { lines: text.as_bytes().to_vec(), ..Work::default() }
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_and_a_line_goes_on_where_it_stopped() {
+        let mut writer = writer(8);
+        writer.turn(lines("first\nsecond\n"));
+        assert_eq!(content(&writer), "first\nse");
+        assert!(writer.failing.load(Ordering::Relaxed));
+        writer.turn(Work::default());
+        writer.file.room = 100;
+        writer.turn(lines("third\n"));
+        assert_eq!(content(&writer), "first\nsecond\nthird\n");
+        assert!(!writer.failing.load(Ordering::Relaxed));
+        let page = writer.metrics.render().unwrap();
+        for series in
+            ["audit_lines_total 3", "audit_lines_lost_total 0", "audit_write_failures_total 2", "audit_writable 1"]
+        {
+            assert!(page.contains(&format!("\nftps_gateway_{series}\n")), "{series}\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_torn_line_is_begun_again_in_the_next_file() {
+        let mut writer = writer(8);
+        writer.turn(lines("first\nsecond\n"));
+        let next = Some(tempfile::tempfile().unwrap());
+        writer.turn(Work { before: b"third\n".to_vec(), next, lines: b"fourth\n".to_vec(), ..Work::default() });
+        assert_eq!(content(&writer), "second\nthird\nfourth\n");
+    }
+
+    #[test]
+    fn what_is_lost_is_told_where_it_is_missing() {
+        let mut writer = writer(usize::MAX);
+        writer.turn(Work { lost: 7, ..lines("first\n") });
+        let text = content(&writer);
+        assert!(
+            text.starts_with("first\n") && text.ends_with("\"event\":\"audit_lines_lost\",\"lines\":7}\n"),
+            "{text}"
+        );
+        let mut writer = self::writer(3);
+        assert!(writer.turn(Work { closed: true, ..lines("first\nsecond\n") }));
+        assert!(writer.metrics.render().unwrap().contains("\nftps_gateway_audit_lines_lost_total 2\n"));
+    }
+
+    #[test]
+    fn who_has_no_account_takes_nobodys_place() {
+        let queue = Queue::default();
+        let line = [b'x'; 1024];
+        let fill = |weight| (0..).find(|_| queue.push(&line, weight).is_err()).unwrap();
+        assert!(!queue.is_behind());
+        let slight = fill(Weight::Slight);
+        assert!(queue.is_behind());
+        let full = fill(Weight::Full);
+        assert_eq!((slight, full), (6 * 1024, 2 * 1024));
+        let work = queue.take(None);
+        assert_eq!((work.lines.len(), work.lost), (8 * 1024 * 1024, 2));
+        assert!(!queue.is_behind());
+    }
+
+    #[test]
+    fn lines_before_a_change_of_files_stay_before_it() {
+        let queue = Queue::default();
+        queue.push(b"old\n", Weight::Full).unwrap();
+        queue.switch(tempfile::tempfile().unwrap());
+        queue.push(b"new\n", Weight::Full).unwrap();
+        // Also where the writer is stuck.
+        let work = queue.take(Some(Duration::from_secs(3600)));
+        assert_eq!((&*work.before, &*work.lines, work.next.is_some()), (&b"old\n"[..], &b"new\n"[..], true));
+    }
+}
