@@ -383,6 +383,23 @@ async fn what_may_be_of_two_is_nobodys() {
     second.downloads().await;
 }
 
+/// It could be anybody, and those who resume need not hear of strangers.
+#[tokio::test]
+async fn who_has_resumed_and_stops_to_is_a_stranger_on_a_shared_port() {
+    let stage = Stage::start(Setup::new().with("timeouts", "data_connect: 1s")).await;
+    let mut guests = Guest::several(&stage, ClientTls::new, 2).await;
+    let mut waiting = Vec::new();
+    for guest in &mut guests {
+        waiting.push(guest.goes_passive().await);
+    }
+    let (address, door) = &waiting[0];
+    let mut transfer = guests[0].begins("RETR", *address, door).await;
+    assert!(transfer.client.try_secure(&ClientTls::new().without_resumption()).await.is_err());
+    strays(&stage, "no_session", 1).await;
+    guests[0].is_refused(transfer, 425, "client_data_failed").await;
+    guests[0].downloads().await;
+}
+
 #[tokio::test]
 async fn data_in_clear_shares_no_port() {
     let stage = Stage::start(Setup::new().with("tls", "data: optional")).await;
