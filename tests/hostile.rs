@@ -1,14 +1,24 @@
-//! Hostile clients in front and a hostile backend behind, both driven by what the fuzzers made (`fuzz/corpus`) and random
-//! changes to it. The gateway neither panics, nor hangs, nor grows, and a good client with a good backend goes on.
+//! Hostile clients in front and hostile backends behind, in clear, in handshakes and within TLS, all driven by what the
+//! fuzzers made (`fuzz/corpus`) and random changes to it. The gateway neither panics, nor hangs, nor grows, and a good
+//! client with a good backend goes on.
 //!
 //! `HOSTILE_SECONDS` asks for another time than ten seconds.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "hostile/backend.rs"]
+mod backend;
 #[path = "hostile/chance.rs"]
 mod chance;
-#[path = "hostile/peers.rs"]
-mod peers;
+#[path = "hostile/client.rs"]
+mod client;
+#[path = "hostile/good.rs"]
+mod good;
+#[path = "hostile/leg.rs"]
+mod leg;
+#[allow(dead_code)]
+#[path = "plays/stage/tls.rs"]
+mod tls;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use backend::Security;
 use chance::Chance;
 use ftps_gateway::app::Gateway;
 use ftps_gateway::config;
@@ -35,13 +46,15 @@ const GROWTH: usize = 24 << 20;
 /// Far more than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long a hostile peer listens before it goes on.
+const MOMENT: Duration = Duration::from_millis(15);
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 /// All that the fuzzers keep, as the words of both.
 fn corpus() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets = ["line", "command", "reply", "endpoint", "dialogue"];
+    let targets = ["line", "command", "reply", "endpoint", "dialogue", "proxy", "hello"];
     let folders = targets.map(|target| folder.join(target));
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut words: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
@@ -56,7 +69,15 @@ fn resident() -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
-async fn start(hostile: SocketAddr, good: SocketAddr, folder: &Path, metrics: &Arc<Metrics>) -> Gateway {
+/// The servers, and what identifies those under TLS.
+struct Servers {
+    hostile: [SocketAddr; 3],
+    good: SocketAddr,
+    fingerprint: String,
+}
+
+async fn start(servers: &Servers, folder: &Path, metrics: &Arc<Metrics>) -> Gateway {
+    let Servers { hostile: [plain, explicit, implicit], good, fingerprint } = servers;
     let text = format!(
         "listeners:\n  - {{ address: \"127.0.0.1:0\", name: explicit }}\n  \
          - {{ address: \"127.0.0.1:0\", tls: implicit, name: implicit }}\n\
@@ -64,12 +85,35 @@ async fn start(hostile: SocketAddr, good: SocketAddr, folder: &Path, metrics: &A
          passive: {{ ports: 0 }}\nadmin: {{ address: none }}\nstate_dir: \"{}\"\n\
          timeouts: {{ tls_handshake: 500ms, login: 2s, idle: 1s, data_connect: 500ms, data_stall: 500ms, \
          backend_connect: 1s, backend_reply: 500ms }}\n\
-         backends: {{ hostile: {{ servers: [\"{hostile}\"] }}, good: {{ servers: [\"{good}\"] }} }}\n\
-         routes: [{{ user: good, backend: good }}, {{ backend: hostile }}]\n",
+         backends:\n  good: {{ servers: [\"{good}\"] }}\n  hostile: {{ servers: [\"{plain}\"] }}\n  \
+         explicit: {{ servers: [\"{explicit}\"], tls: explicit, verify: {{ fingerprint: \"{fingerprint}\" }} }}\n  \
+         implicit: {{ servers: [\"{implicit}\"], tls: implicit, verify: {{ fingerprint: \"{fingerprint}\" }} }}\n\
+         routes: [{{ user: good, backend: good }}, {{ user: mallory, backend: explicit }}, \
+         {{ user: trudy, backend: implicit }}, {{ backend: hostile }}]\n",
         folder.display(),
     );
     let settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     Gateway::start(settings, Arc::clone(metrics)).await.unwrap()
+}
+
+/// What the metrics say of a family, of its series that hold all of these.
+fn counted(metrics: &Metrics, family: &str, with: &[&str]) -> f64 {
+    let page = metrics.render().unwrap();
+    let named = format!("ftps_gateway_{family}{{");
+    let series = page.lines().filter(|line| line.starts_with(&named) && with.iter().all(|label| line.contains(label)));
+    series.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+}
+
+/// The gateway asks its backends at its start; hostile ones may keep it for `backend_reply`.
+async fn all_are_asked(metrics: &Metrics) {
+    let deadline = Instant::now() + DEADLINE;
+    for backend in ["good", "hostile", "explicit", "implicit"] {
+        let label = format!("backend=\"{backend}\"");
+        while counted(metrics, "backend_up", &[&label]) + counted(metrics, "backend_failures_total", &[&label]) < 0.5 {
+            assert!(Instant::now() < deadline, "{backend} is not asked");
+            sleep(PAUSE).await;
+        }
+    }
 }
 
 /// No session, no reservation, and no more tasks and files than there were.
@@ -101,17 +145,31 @@ async fn hostile_peers_neither_break_nor_grow_the_gateway_nor_stop_a_good_client
     }));
     let words: Arc<[Vec<u8>]> = corpus().into();
     let folder = tempfile::tempdir().unwrap();
-    let hostile = TcpListener::bind((Ipv4Addr::new(127, 0, 3, 1), 0)).await.unwrap();
-    let good = TcpListener::bind((Ipv4Addr::new(127, 0, 3, 2), 0)).await.unwrap();
-    let (to_hostile, to_good) = (hostile.local_addr().unwrap(), good.local_addr().unwrap());
+    let identity = tls::Identity::new(folder.path(), "hostile", &["hostile.test"]);
+    let config = Arc::new(identity.server());
     let mut backends = JoinSet::new();
-    backends.spawn(peers::hostile_backend(hostile, Arc::clone(&words), Chance::new(seed ^ 0xBAC0)));
-    backends.spawn(peers::good_backend(good));
+    let mut hostile = Vec::new();
+    for (number, security) in
+        [Security::None, Security::Explicit(Arc::clone(&config)), Security::Implicit(config)].into_iter().enumerate()
+    {
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 3, 1), 0)).await.unwrap();
+        hostile.push(listener.local_addr().unwrap());
+        let chance = Chance::new(seed ^ 0xBAC0 ^ number as u64);
+        backends.spawn(backend::hostile_backend(listener, security, Arc::clone(&words), chance));
+    }
+    let good = TcpListener::bind((Ipv4Addr::new(127, 0, 3, 2), 0)).await.unwrap();
+    let servers = Servers {
+        hostile: hostile.try_into().unwrap(),
+        good: good.local_addr().unwrap(),
+        fingerprint: identity.fingerprint(),
+    };
+    backends.spawn(good::good_backend(good));
     let metrics = Arc::new(Metrics::new().unwrap());
-    let gateway = start(to_hostile, to_good, folder.path(), &metrics).await;
-    let listeners: Vec<SocketAddr> = gateway.listeners().iter().map(|(_, address)| *address).collect();
-    // The gateway asks its backends at its start; the hostile one may keep it for `backend_reply`.
-    sleep(Duration::from_secs(2)).await;
+    let gateway = start(&servers, folder.path(), &metrics).await;
+    let [explicit, implicit] = *gateway.listeners().iter().map(|(_, address)| *address).collect::<Vec<_>>() else {
+        panic!("two listeners are awaited")
+    };
+    all_are_asked(&metrics).await;
     let quiet = (Handle::current().metrics().num_alive_tasks(), fs::read_dir("/proc/self/fd").unwrap().count());
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -119,11 +177,11 @@ async fn hostile_peers_neither_break_nor_grow_the_gateway_nor_stop_a_good_client
     let mut lanes = JoinSet::new();
     for lane in 0..LANES {
         let (words, stop, played) = (Arc::clone(&words), Arc::clone(&stop), Arc::clone(&played));
-        let (from, to) = (IpAddr::V4(Ipv4Addr::new(127, 0, 4, lane + 1)), listeners.clone());
+        let from = IpAddr::V4(Ipv4Addr::new(127, 0, 4, lane + 1));
         let mut chance = Chance::new(seed.wrapping_mul(1000) + u64::from(lane));
         lanes.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
-                let playing = peers::hostile_client(from, &to, &words, &mut chance);
+                let playing = client::hostile_client(from, [explicit, implicit], &words, &mut chance);
                 assert!(timeout(DEADLINE, playing).await.is_ok(), "a hostile client is kept for ever");
                 played.fetch_add(1, Ordering::Relaxed);
             }
@@ -134,7 +192,7 @@ async fn hostile_peers_neither_break_nor_grow_the_gateway_nor_stop_a_good_client
     let mut good = 0;
     let mut full_grown = None;
     while Instant::now() < end {
-        let going_on = timeout(DEADLINE, peers::good_client(listeners[0]));
+        let going_on = timeout(DEADLINE, good::good_client(explicit));
         going_on.await.expect("a good client is kept waiting").expect("a good client is not served");
         good += 1;
         if full_grown.is_none() && began.elapsed() > Duration::from_secs(seconds) / 3 {
@@ -153,5 +211,13 @@ async fn hostile_peers_neither_break_nor_grow_the_gateway_nor_stop_a_good_client
     assert!(played > 100 && good > 10, "{played} hostile sessions, {good} good ones show nothing");
     assert!(after.saturating_sub(before) < GROWTH, "memory has grown from {before} to {after} bytes");
     assert_eq!(PANICS.load(Ordering::Relaxed), 0, "something panicked, see above");
+    // And that they came as far as they were meant to.
+    for (leg, channel) in [("front", "control"), ("front", "data"), ("back", "control"), ("back", "data")] {
+        let (leg, channel) = (format!("leg=\"{leg}\""), format!("channel=\"{channel}\""));
+        let all = counted(&metrics, "tls_handshakes_total", &[&leg, &channel]);
+        let good = counted(&metrics, "tls_handshakes_total", &[&leg, &channel, "result=\"ok\""]);
+        println!("{leg} {channel}: {all} handshakes, of which {good} came to their end");
+        assert!(good > 0.5 && all - good > 0.5, "{leg} {channel}: {good} of {all} handshakes show nothing");
+    }
     backends.abort_all();
 }

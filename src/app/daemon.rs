@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::advice::advice;
 use super::bound::bind_low_ports;
 use super::descriptors;
 use super::gateway::{Gateway, StartError};
 use super::prepared::Prepared;
-use super::privilege::{PrivilegeError, Privileges, advice, check_audit, check_user, give_up, keep_memory_private};
+use super::privilege::{PrivilegeError, Privileges, check_audit, check_user, give_up, keep_memory_private};
 use crate::config::{self, Settings};
 use crate::server::Drain;
 use crate::telemetry::{LogHandle, Metrics, init};
@@ -49,9 +50,6 @@ pub fn check(path: &Path) -> ExitCode {
         }
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    for advice in settings.advice() {
-        eprintln!("{}: {advice}", path.display());
-    }
     for line in advice(&settings) {
         eprintln!("{}: {line}", path.display());
     }
@@ -81,9 +79,6 @@ pub fn run(path: &Path) -> ExitCode {
         }
     };
     let log = init(&settings.log);
-    for advice in settings.advice() {
-        tracing::warn!("{advice}");
-    }
     descriptors::raise();
     for line in advice(&settings) {
         tracing::warn!("{line}");

@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::bound::passive_addresses;
 use super::kept;
-use super::prepared::Prepared;
-use crate::backend::{Deadlines, Pool, probe};
+use super::prepared::{Prepared, Shared, surroundings};
+use crate::backend::{Deadlines, probe};
 use crate::config::Settings;
 use crate::data::{Bandwidths, PassivePorts, PortError};
 use crate::event::{Event, Observer};
 use crate::net::{Blocks, bind};
-use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, UsedCodes, UserFrom};
+use crate::policy::{Admission, UsedCodes};
 use crate::server::{BindError, Bound, Drain, Server};
-use crate::session::{self, Surroundings};
+use crate::session::Surroundings;
 use crate::telemetry::{AuditFileError, Bans, Metrics, Pages, Readiness, Telemetry, serve};
 use crate::tls::{Identities, Identity};
 
@@ -343,56 +343,6 @@ impl Drop for Keeper {
 impl Drop for Admin {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-/// What outlives a configuration.
-struct Shared {
-    ports: Arc<PassivePorts>,
-    admission: Arc<Admission>,
-    pace: Arc<Pace>,
-    bandwidths: Arc<Bandwidths>,
-    blocks: Blocks,
-    observer: Arc<dyn Observer>,
-    used_codes: Arc<UsedCodes>,
-}
-
-fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
-    let Shared { ports, admission, pace, bandwidths, blocks, observer, used_codes } = shared;
-    let second_factor = settings.second_factor.as_ref().map(|totp| {
-        let secrets = prepared.secrets.unwrap_or_default();
-        SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
-    });
-    let hosts = HostNames {
-        routed: settings.routes.hosts().cloned().collect(),
-        certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
-    };
-    let clients = settings.tls.client_certificates.as_ref();
-    Surroundings {
-        settings: session::Settings {
-            protection: settings.protection,
-            routes: settings.routes.clone(),
-            commands: settings.commands.clone(),
-            hosts,
-            client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
-            user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),
-            recorded: settings.audit.is_some(),
-            command_length: settings.command_length,
-            reply_length: settings.reply_length,
-            timeouts: settings.timeouts,
-            banner: settings.banner.clone(),
-        },
-        front_tls: prepared.front_tls,
-        pool: Pool::new(prepared.backends),
-        ports,
-        advertise: prepared.advertise,
-        active: settings.data.active,
-        admission,
-        pace,
-        bandwidths,
-        blocks,
-        second_factor,
-        observer,
     }
 }
 

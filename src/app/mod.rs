@@ -1,5 +1,6 @@
 //! Wiring: the one place where all rooms meet. Start, reload, drain, stop.
 
+mod advice;
 mod bound;
 mod daemon;
 #[cfg(feature = "demo")]

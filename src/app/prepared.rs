@@ -1,22 +1,27 @@
-//! What a configuration names, read and opened.
+//! What a configuration needs from outside before it can be in force, and what sessions have around them once it is.
+//!
+//! Invariant: everything that can be wrong with it is found before anything is changed.
 
 use std::sync::Arc;
 
 use super::second_factor;
-use crate::backend::Backend;
+use crate::backend::{Backend, Pool};
 use crate::config::Settings;
-use crate::data::Advertise;
-use crate::policy::Secrets;
+use crate::data::{Advertise, Bandwidths, PassivePorts};
+use crate::event::Observer;
+use crate::net::Blocks;
+use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
+use crate::session::{self, Surroundings};
 use crate::telemetry::AuditFile;
 use crate::tls::{ClientAuthorities, FrontTls, Identities, IdentityError};
 
 /// What a configuration needs besides sockets: everything that can be wrong with it is found here.
 pub(super) struct Prepared {
     pub(super) identities: Arc<Identities>,
-    pub(super) front_tls: FrontTls,
-    pub(super) backends: Vec<Backend>,
-    pub(super) advertise: Advertise,
-    pub(super) secrets: Option<Secrets>,
+    front_tls: FrontTls,
+    backends: Vec<Backend>,
+    advertise: Advertise,
+    secrets: Option<Secrets>,
     pub(super) audit: Option<AuditFile>,
 }
 
@@ -70,9 +75,6 @@ impl Prepared {
         let mut front_tls = FrontTls::new(Arc::clone(&identities), minimum, resumption);
         if let Some(clients) = &clients {
             front_tls = front_tls.and_then(|front_tls| front_tls.asking(&identities, minimum, clients));
-            for path in clients.outdated() {
-                tracing::warn!(path = %path.display(), "a revocation list is out of date: its authority's clients are refused");
-            }
         }
         let front_tls = front_tls.map_err(|error| vec![format!("tls: {error}")])?;
         Ok(Self { identities, front_tls, backends, advertise, secrets, audit })
@@ -83,5 +85,56 @@ fn described(error: &IdentityError) -> String {
     match error {
         IdentityError::SelfSigned { .. } => error.to_string(),
         IdentityError::File { .. } | IdentityError::Mismatch { .. } => format!("tls.certificates: {error}"),
+    }
+}
+
+/// What outlives a configuration.
+pub(super) struct Shared {
+    pub(super) ports: Arc<PassivePorts>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) bandwidths: Arc<Bandwidths>,
+    pub(super) blocks: Blocks,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) used_codes: Arc<UsedCodes>,
+}
+
+/// What a session has around it, under these settings.
+pub(super) fn surroundings(settings: &Settings, prepared: Prepared, shared: Shared) -> Surroundings {
+    let Shared { ports, admission, pace, bandwidths, blocks, observer, used_codes } = shared;
+    let second_factor = settings.second_factor.as_ref().map(|totp| {
+        let secrets = prepared.secrets.unwrap_or_default();
+        SecondFactor::new(secrets, totp.required.clone(), totp.skew, used_codes)
+    });
+    let hosts = HostNames {
+        routed: settings.routes.hosts().cloned().collect(),
+        certified: prepared.identities.all().iter().flat_map(|identity| identity.names.clone()).collect(),
+    };
+    let clients = settings.tls.client_certificates.as_ref();
+    Surroundings {
+        settings: session::Settings {
+            protection: settings.protection,
+            routes: settings.routes.clone(),
+            commands: settings.commands.clone(),
+            hosts,
+            client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
+            user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),
+            recorded: settings.audit.is_some(),
+            command_length: settings.command_length,
+            reply_length: settings.reply_length,
+            timeouts: settings.timeouts,
+            banner: settings.banner.clone(),
+        },
+        front_tls: prepared.front_tls,
+        pool: Pool::new(prepared.backends),
+        ports,
+        advertise: prepared.advertise,
+        active: settings.data.active,
+        admission,
+        pace,
+        bandwidths,
+        blocks,
+        second_factor,
+        observer,
     }
 }

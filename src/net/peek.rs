@@ -55,9 +55,13 @@ pub async fn peek_start<T>(tcp: &TcpStream, mut read: impl FnMut(&[u8]) -> Start
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+
+    const TURNS: usize = 50;
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,8 +75,12 @@ mod tests {
     fn until(length: usize, looks: &mut usize) -> impl FnMut(&[u8]) -> Start<Vec<u8>> {
         move |bytes| {
             *looks += 1;
-            if bytes.len() >= length { Start::Enough(bytes[..length].to_vec()) } else { Start::Needs(length) }
+            enough(length, bytes)
         }
+    }
+
+    fn enough(length: usize, bytes: &[u8]) -> Start<Vec<u8>> {
+        if bytes.len() >= length { Start::Enough(bytes[..length].to_vec()) } else { Start::Needs(length) }
     }
 
     /// It looks no more often than something comes, and takes nothing.
@@ -80,18 +88,30 @@ mod tests {
     async fn pieces_are_waited_for_without_turning() {
         let (mut client, mut gateway) = pair().await;
         let content: Vec<u8> = (0..5000usize).map(|at| at.to_le_bytes()[0]).collect();
-        let mut looks = 0;
-        let peeking = async { peek_start(&gateway, until(content.len(), &mut looks)).await };
+        let (looks, seen) = (Cell::new(0), Cell::new(0));
+        let look = |bytes: &[u8]| {
+            looks.set(looks.get() + 1);
+            seen.set(bytes.len());
+            enough(content.len(), bytes)
+        };
+        let peeking = async { peek_start(&gateway, look).await };
         let sending = async {
+            let mut sent = 0;
             for piece in content.chunks(500) {
                 client.write_all(piece).await.unwrap();
-                tokio::task::yield_now().await;
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                sent += piece.len();
+                while seen.get() < sent {
+                    tokio::task::yield_now().await;
+                }
+                // Whoever turns does so while there is nothing to wait for.
+                for _ in 0..TURNS {
+                    tokio::task::yield_now().await;
+                }
             }
         };
         let (peeked, ()) = tokio::join!(peeking, sending);
         assert_eq!(peeked.unwrap(), content);
-        assert!(looks <= 12, "{looks} looks at ten pieces");
+        assert!(looks.get() <= 12, "{} looks at ten pieces", looks.get());
         client.shutdown().await.unwrap();
         let mut read = Vec::new();
         gateway.read_to_end(&mut read).await.unwrap();

@@ -29,7 +29,6 @@ const SEQUENCE: u8 = 0x30;
 pub struct ClientAuthorities {
     pub(super) request: Arc<dyn ClientCertVerifier>,
     pub(super) require: Arc<dyn ClientCertVerifier>,
-    outdated: Vec<PathBuf>,
 }
 
 /// Authorities or revocation lists cannot be used.
@@ -74,13 +73,9 @@ impl ClientAuthorities {
         if roots.is_empty() {
             return Err(problem("holds no certificate in PEM form".into()));
         }
-        let (mut lists, mut outdated) = (Vec::new(), Vec::new());
+        let mut lists = Vec::new();
         for path in &settings.revocation_lists {
-            let (mut found, current) = revocation_lists(path)?;
-            lists.append(&mut found);
-            if !current {
-                outdated.push(path.clone());
-            }
+            lists.append(&mut revocation_lists(path)?.0);
         }
         let roots = Arc::new(roots);
         let builder = || {
@@ -97,13 +92,15 @@ impl ClientAuthorities {
                 error => problem(error.to_string()),
             })
         };
-        Ok(Self { request: build(builder().allow_unauthenticated())?, require: build(builder())?, outdated })
+        Ok(Self { request: build(builder().allow_unauthenticated())?, require: build(builder())? })
     }
+}
 
-    /// Files with a revocation list that is out of date: clients of its authority are refused until there is a new one.
-    pub fn outdated(&self) -> &[PathBuf] {
-        &self.outdated
-    }
+/// Files with a revocation list that is out of date: clients of its authority are refused until there is a new one. What
+/// cannot be read is not among them.
+pub fn outdated_lists(settings: &ClientCertificates) -> impl Iterator<Item = &Path> {
+    let outdated = |path: &&Path| revocation_lists(path).is_ok_and(|(_, current)| !current);
+    settings.revocation_lists.iter().map(PathBuf::as_path).filter(outdated)
 }
 
 /// All lists of a file, and whether all are in date.

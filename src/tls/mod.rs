@@ -23,7 +23,7 @@ mod tickets;
 mod wire;
 
 pub use accept::{FrontTls, Secured, SecuredData, SessionTls, TicketHint};
-pub use clients::{ClientAuthorities, ClientAuthoritiesError, ClientIdentity};
+pub use clients::{ClientAuthorities, ClientAuthoritiesError, ClientIdentity, outdated_lists};
 pub use connect::{BackTls, Connector, ConnectorError};
 pub use data::DataStream;
 pub use failure::HandshakeFailure;

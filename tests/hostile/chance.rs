@@ -30,13 +30,27 @@ impl Chance {
         all[self.below(all.len())]
     }
 
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    /// Chance for somebody else.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// One of the words with a few changes.
     pub(crate) fn word(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
-        let mut word = words[self.below(words.len())].clone();
+        let word = words[self.below(words.len())].clone();
+        self.changed(word, words)
+    }
+
+    /// The same with a few changes.
+    pub(crate) fn changed(&mut self, mut word: Vec<u8>, words: &[Vec<u8>]) -> Vec<u8> {
         for _ in 0..self.below(6) {
             let at = self.below(word.len() + 1);
             match self.below(5) {
-                0 if at < word.len() => word[at] = self.next().to_le_bytes()[0],
+                0 if at < word.len() => word[at] = self.byte(),
                 1 => word.truncate(at),
                 2 => {
                     let again = word[at..].repeat(1 + self.below(20));

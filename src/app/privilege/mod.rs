@@ -8,7 +8,6 @@
 //! Certificates, keys and everything else are read after that. So what cannot be read on the next SIGHUP cannot be read at
 //! start either, where somebody looks.
 
-mod advice;
 mod audit;
 mod files;
 mod user;
@@ -26,11 +25,10 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities, set_no_new_privs,
 };
 
-pub(super) use advice::advice;
 pub(super) use audit::check_audit;
 use files::Files;
-use user::Identity;
-use user::UserError;
+pub(super) use user::is_root;
+use user::{Identity, UserError};
 
 use crate::config::Settings;
 use crate::data::SourcePort;
@@ -104,7 +102,7 @@ pub(super) fn give_up(settings: &Settings, configuration: &Path) -> Result<Privi
             tracing::info!(user = identity.name(), uid = identity.uid(), gid = identity.gid(), "running as");
         }
         // Root without `user` stays root, and has been told so.
-        None if user::is_root() => {}
+        None if is_root() => {}
         None => restrict_capabilities(keep)?,
     }
     set_no_new_privs(true).map_err(system("new privileges cannot be ruled out"))?;

@@ -57,7 +57,7 @@ pub(super) struct Identity {
 }
 
 /// Whether the process has all rights.
-pub(super) fn is_root() -> bool {
+pub(in crate::app) fn is_root() -> bool {
     geteuid().is_root()
 }
 
