@@ -110,6 +110,24 @@ fn a_key_that_is_no_key_is_78() {
 }
 
 #[test]
+fn an_audit_file_that_cannot_be_is_78() {
+    let (folder, path) = folder();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for (wrong, why) in [("file/audit.jsonl", "lies below a file"), (".", "is a folder")] {
+        std::fs::write(&path, format!("{}audit_log: {{ path: {wrong} }}\n", configuration("info"))).unwrap();
+        for command in ["check", "run"] {
+            let (status, said) = ends(&[command, "--config", path.to_str().unwrap()]);
+            assert_eq!(status, Some(78), "{said}");
+            assert!(said.contains("audit_log.path: ") && said.contains(why), "{said}");
+        }
+    }
+    let audit = folder.path().join("audit.jsonl");
+    std::fs::write(&path, configuration("info") + "audit_log: { path: audit.jsonl }\n").unwrap();
+    assert_eq!(ends(&["check", "--config", path.to_str().unwrap()]).0, Some(0));
+    assert!(!audit.exists(), "a check writes nothing");
+}
+
+#[test]
 fn a_taken_port_is_71() {
     let (_folder, path) = folder();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "peers/audit.rs"]
+mod audit;
 #[path = "peers/backend.rs"]
 mod backend;
 #[path = "peers/client.rs"]

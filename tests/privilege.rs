@@ -38,6 +38,11 @@ impl Site {
         Self { folder, address: format!("127.{}.{b}.{c}:21", a | number << 5) }
     }
 
+    /// One on a port that the system chooses.
+    fn anywhere() -> Self {
+        Self { address: "127.0.0.1:0".to_owned(), ..Self::new(0) }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -203,6 +208,55 @@ fn a_key_that_the_user_may_not_read_is_missed_at_start() {
     assert!(said.contains("self-signed.key"), "{said}");
 }
 
+/// The user could make neither folder nor file, and opens it again all the same, whatever is wrong with the configuration.
+fn the_audit_file_is_made_for_its_user_and_opened_again_when_it_has_been_moved() {
+    let site = Site::anywhere();
+    let audit = "audit_log: { path: logs/audit.jsonl }";
+    let (path, folder) = (site.path("logs/audit.jsonl"), site.path("logs"));
+    site.configure(&format!("user: {NOBODY}\n{audit}"));
+    let (mut gateway, _) = site.serving();
+    let owned = |path: &Path| {
+        let metadata = path.metadata().unwrap();
+        (metadata.uid().to_string(), metadata.permissions().mode() & 0o777)
+    };
+    assert_eq!((owned(&path), owned(&folder)), ((NOBODY.to_owned(), 0o640), (NOBODY.to_owned(), 0o750)));
+    let moved = |number: u8| {
+        let old = site.path(&format!("logs/audit.jsonl.{number}"));
+        std::fs::rename(&path, &old).unwrap();
+        old
+    };
+    let first = moved(1);
+    gateway.signal("HUP");
+    gateway.lines_until("configuration reloaded");
+    assert_eq!(owned(&path), (NOBODY.to_owned(), 0o640));
+    let second = moved(2);
+    site.configure("nonsense: 1");
+    gateway.signal("HUP");
+    gateway.lines_until("the old one stays: ");
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends().0, Some(0));
+    let events = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        text.lines().map(|text| line(text)["event"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(events(&first), ["audit_started"]);
+    assert_eq!(events(&second), ["reloaded"]);
+    assert_eq!(events(&path), ["reloaded", "audit_stopped"]);
+}
+
+fn an_audit_file_that_the_user_may_not_write_is_missed_at_start() {
+    let site = Site::anywhere();
+    std::fs::write(site.path("audit.jsonl"), "").unwrap();
+    mode(&site.path("audit.jsonl"), 0o600);
+    site.configure(&format!("user: {NOBODY}\naudit_log: {{ path: audit.jsonl }}"));
+    for (command, told) in [("run", "Let the user that the gateway runs as write"), ("check", "may not write")] {
+        let (status, said) = site.process(command).ends();
+        assert_eq!(status, Some(78), "{said}");
+        assert!(said.contains("audit_log.path: ") && said.contains(told), "{said}");
+    }
+}
+
 fn root_without_a_user_is_told_so() {
     let site = Site::new(7);
     site.configure("");
@@ -254,6 +308,8 @@ fn main() {
         landlock_closes_what_everybody_may_read
         a_key_that_the_user_may_not_read_is_missed_at_start
         root_without_a_user_is_told_so
+        the_audit_file_is_made_for_its_user_and_opened_again_when_it_has_been_moved
+        an_audit_file_that_the_user_may_not_write_is_missed_at_start
     );
     trials.extend(as_root.into_iter().map(|trial| trial.with_ignored_flag(!root)));
     libtest_mimic::run(&arguments, trials).exit();

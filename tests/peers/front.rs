@@ -65,6 +65,8 @@ pub(crate) struct Wishes {
     pub(crate) proxied: bool,
     /// Clients must show a certificate of `clients-ca.pem` in the gateway's folder.
     pub(crate) certified: bool,
+    /// There is an audit file: `audit.jsonl` in the gateway's folder.
+    pub(crate) audited: bool,
 }
 
 impl Default for Wishes {
@@ -77,6 +79,7 @@ impl Default for Wishes {
             ports: PORTS,
             proxied: false,
             certified: false,
+            audited: false,
         }
     }
 }
@@ -138,7 +141,9 @@ impl Front {
 }
 
 fn configuration(backend: &Backend, wishes: Wishes, certificate: &Certificate, folder: &Path) -> String {
-    let Wishes { data, resumption, truncated, back, ports: _, proxied, certified } = wishes;
+    let Wishes { data, resumption, truncated, back, ports: _, proxied, certified, audited } = wishes;
+    let audit =
+        if audited { format!("audit_log: {{ path: {:?} }}", folder.join("audit.jsonl")) } else { String::new() };
     let clients = folder.join("clients-ca.pem");
     let clients = if certified {
         format!("client_certificates: {{ mode: require, authorities: {clients:?} }}")
@@ -172,6 +177,7 @@ backends:
   real: {{ servers: ["{address}"], {security} data: {back} }}
 timeouts: {{ drain: 10s }}
 admin: {{ address: none }}
+{audit}
 "#,
         certificate.certificate, certificate.key
     )

@@ -200,3 +200,27 @@ async fn a_backends_own_332_is_asked_behind_it() {
     actor.hears_and_says("ACCT sales", "230 In").await;
     client.hears("230 In").await;
 }
+
+#[tokio::test]
+async fn the_audit_file_says_whether_a_code_has_counted() {
+    let secrets = Secrets::new();
+    let stage = Stage::start(secrets.setup("").line("audit_log: { path: STATE/audit.jsonl }")).await;
+    let mut client = stage.secured_client().await;
+    let first = names(&stage, &mut client, "bob").await;
+    client.says_and_hears(&format!("PASS sesame:{}", code(50)), "530 Login incorrect.\r\n").await;
+    drop(first);
+    let mut actor = names(&stage, &mut client, "bob").await;
+    let right = code(0);
+    client.says(format!("PASS sesame:{right}")).await;
+    lets_in(&mut client, &mut actor).await;
+    drop((client, actor));
+    stage.is_empty().await;
+    let audit = stage.folder.path().join("audit.jsonl");
+    stage.gateway.stop().await;
+    let text = std::fs::read_to_string(audit).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event: &str| lines.iter().find(|line| line["event"] == event).unwrap();
+    assert_eq!(of("login_failed")["reason"], "code_wrong");
+    assert_eq!(of("login")["second_factor"], true);
+    assert!(!text.contains(&right) && !text.contains("sesame"), "{text}");
+}

@@ -80,10 +80,12 @@ impl Audit {
             (None, None) => {}
             (None, Some(_)) => self.close(writer.take()),
             (Some((settings, file)), Some(old)) if old.settings.format == settings.format => {
+                self.note(Weight::Full, lines::stopped);
                 old.queue.switch(file.0);
                 let (queue, failing) = (Arc::clone(&old.queue), Arc::clone(&old.failing));
                 let metrics = Arc::clone(&self.metrics);
                 self.journal.store(Some(Arc::new(Journal { settings, queue, failing, metrics })));
+                self.note(Weight::Full, lines::started);
             }
             (Some((settings, file)), old) => {
                 if old.is_some() {
