@@ -71,3 +71,24 @@ fn show(text: &mut String, ban: &Ban, until: SystemTime) {
     }
     text.push('}');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Unobserved;
+    use crate::policy::{Access, Limits};
+
+    #[test]
+    fn only_a_peer_on_this_machine_comes_to_ending_a_ban() {
+        let limits = Limits { sessions: 1, sessions_per_address: 1, sessions_per_user: 1, failed_logins: None };
+        let admission = Admission::new(Access::default(), limits);
+        let bans = Bans { admission, observer: Arc::new(Unobserved) };
+        let status = |peer: &str| bans.lift("1", &HeaderMap::new(), peer.parse().unwrap()).status;
+        for peer in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "::ffff:192.0.2.1", "0.0.0.0"] {
+            assert_eq!(status(peer), StatusCode::FORBIDDEN, "{peer}");
+        }
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(status(peer), StatusCode::NOT_FOUND, "{peer}");
+        }
+    }
+}

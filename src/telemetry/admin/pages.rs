@@ -120,7 +120,7 @@ impl fmt::Debug for Pages {
 
 /// A page, before it is HTTP.
 pub(super) struct Answer {
-    status: StatusCode,
+    pub(super) status: StatusCode,
     kind: &'static str,
     body: Bytes,
     /// What may be done here, where what was asked may not.
