@@ -87,7 +87,7 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
             Some(Err(_)) => break PumpEnd::SinkBroke,
             None => break PumpEnd::SinkStalled,
         }
-        speed.moved(read);
+        speed.moved(read, &share);
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
         take_turns(&share, read).await;
@@ -133,7 +133,7 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
             Some(Err(_)) => break PumpEnd::SinkBroke,
             None => break PumpEnd::SinkStalled,
         }
-        speed.moved(read);
+        speed.moved(read, &share);
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Upload, bytes: read as u64 });
         take_turns(&share, read).await;
@@ -197,20 +197,24 @@ impl Speed {
     const FAST: usize = 4 * 1024 * 1024;
 
     fn new(share: &Share) -> Self {
-        let may = share.slowest().is_none_or(|slowest| slowest.get() >= Self::FAST);
-        Self { since: Instant::now(), moved: 0, enough: Self::BEGINNING, fast: false, may }
+        Self { since: Instant::now(), moved: 0, enough: Self::BEGINNING, fast: false, may: Self::may(share) }
     }
 
     fn is_fast(&self) -> bool {
         self.fast && self.may
     }
 
-    fn moved(&mut self, bytes: usize) {
+    fn may(share: &Share) -> bool {
+        share.slowest().is_none_or(|slowest| slowest.get() >= Self::FAST)
+    }
+
+    /// Other limits may hold by now.
+    fn moved(&mut self, bytes: usize, share: &Share) {
         let now = Instant::now();
         let seconds = now.duration_since(self.since).as_secs();
         if seconds > 0 {
             let fast = self.moved as u64 >= seconds.saturating_mul(Self::FAST as u64);
-            *self = Self { since: now, moved: 0, enough: Self::FAST, fast, may: self.may };
+            *self = Self { since: now, moved: 0, enough: Self::FAST, fast, may: Self::may(share) };
         }
         self.moved += bytes;
         self.fast |= self.moved >= self.enough;

@@ -280,10 +280,19 @@ impl Audit {
 
 impl Journal {
     fn push(&self, line: &[u8], weight: Weight) {
-        let Err(lost) = self.queue.push(line, weight) else { return };
-        self.metrics.audit_lost(1);
-        if lost == 1 {
-            tracing::error!(path = %self.settings.path.display(), "lines of the audit file are lost: too many wait to be written");
+        let path = self.settings.path.display();
+        match self.queue.push(line, weight) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.metrics.set_audit_writable(false);
+                tracing::error!(%path, "too many lines wait for the audit file: until its disk takes them, no login, transfer or change begins");
+            }
+            Err(lost) => {
+                self.metrics.audit_lost(1);
+                if lost == 1 {
+                    tracing::error!(%path, "lines of the audit file are lost: too many wait to be written");
+                }
+            }
         }
     }
 }

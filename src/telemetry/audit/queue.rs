@@ -63,8 +63,11 @@ pub(super) struct Work {
 }
 
 impl Queue {
-    /// Puts a line in. `Err`: there was no room; the number that were lost in a row.
-    pub(super) fn push(&self, line: &[u8], weight: Weight) -> Result<(), u64> {
+    /// Puts a line in. `true`: from this one on more waits than may wait before something new begins.
+    ///
+    /// # Errors
+    /// There was no room; the number that were lost in a row.
+    pub(super) fn push(&self, line: &[u8], weight: Weight) -> Result<bool, u64> {
         let mut state = self.state();
         let limit = match weight {
             Weight::Slight => SLIGHT,
@@ -76,11 +79,9 @@ impl Queue {
             return Err(state.lost);
         }
         state.lines.extend_from_slice(line);
-        if waiting > BEHIND {
-            self.behind.store(true, Ordering::Relaxed);
-        }
+        let falls_behind = waiting > BEHIND && !self.behind.swap(true, Ordering::Relaxed);
         self.wake(state);
-        Ok(())
+        Ok(falls_behind)
     }
 
     /// Lines from now on go to another file.

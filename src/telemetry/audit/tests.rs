@@ -260,3 +260,34 @@ fn a_line_that_was_torn_long_ago_is_not_gone_on_with() {
     AuditFile::open(&new).unwrap();
     assert_eq!(new.metadata().unwrap().permissions().mode() & 0o777, 0o640);
 }
+
+/// A disk that hangs says nothing. What waits says it.
+#[test]
+fn a_disk_that_hangs_stops_what_would_begin_and_costs_no_line_of_what_runs() {
+    let audit = Audit::new(Arc::new(Metrics::new().unwrap()));
+    let queue = Arc::<Queue>::default();
+    audit.journal.store(Some(Arc::new(Journal {
+        settings: AuditSettings { path: "audit.jsonl".into(), format: AuditFormat::Json },
+        queue: Arc::clone(&queue),
+        failing: Arc::default(),
+        metrics: Arc::clone(&audit.metrics),
+    })));
+    let (who, particulars) = (who(), particulars());
+    let transfer = transfer(&particulars);
+    assert!(audit.can_record());
+    while audit.can_record() {
+        audit.transferred(&who, &transfer, true);
+    }
+    let shows = |series: &str| {
+        let page = audit.metrics.render().unwrap();
+        assert!(page.contains(&format!("\nftps_gateway_{series}\n")), "{series} in\n{page}");
+    };
+    shows("audit_writable 0");
+    for _ in 0..1000 {
+        audit.transferred(&who, &transfer, true);
+    }
+    shows("audit_lines_lost_total 0");
+    let work = queue.take(None);
+    assert!(audit.can_record() && work.lost == 0);
+    assert!(work.lines.iter().filter(|byte| **byte == b'\n').count() > 1000);
+}

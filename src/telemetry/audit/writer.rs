@@ -117,8 +117,8 @@ impl<F: Sink> Writer<F> {
         }
         self.pending.clear();
         self.written = 0;
+        self.metrics.set_audit_writable(!self.queue.is_behind());
         if self.failing.swap(false, Ordering::Relaxed) {
-            self.metrics.set_audit_writable(true);
             tracing::warn!("the audit file is written again");
         }
     }
