@@ -83,8 +83,8 @@ async fn start(servers: &Servers, folder: &Path, metrics: &Arc<Metrics>) -> Gate
          - {{ address: \"127.0.0.1:0\", tls: implicit, name: implicit }}\n\
          tls: {{ control: optional, data: optional, clear_command_channel: allow }}\n\
          passive: {{ ports: 0 }}\nadmin: {{ address: none }}\nstate_dir: \"{}\"\n\
-         timeouts: {{ tls_handshake: 500ms, login: 2s, idle: 1s, data_connect: 500ms, data_stall: 500ms, \
-         backend_connect: 1s, backend_reply: 500ms }}\n\
+         timeouts: {{ tls_handshake: 3s, login: 6s, idle: 3s, data_connect: 1s, data_stall: 1s, \
+         backend_connect: 3s, backend_reply: 2s }}\n\
          backends:\n  good: {{ servers: [\"{good}\"] }}\n  hostile: {{ servers: [\"{plain}\"] }}\n  \
          explicit: {{ servers: [\"{explicit}\"], tls: explicit, verify: {{ fingerprint: \"{fingerprint}\" }} }}\n  \
          implicit: {{ servers: [\"{implicit}\"], tls: implicit, verify: {{ fingerprint: \"{fingerprint}\" }} }}\n\

@@ -18,6 +18,7 @@ use super::data::DataStream;
 use super::failure::HandshakeFailure;
 use super::identity::Identities;
 use super::records;
+use super::rejected::{Remembering, naming_rejected};
 use super::seal::Seal;
 use super::settings::MinimumVersion;
 use super::stream::Stream;
@@ -143,8 +144,9 @@ impl FrontTls {
         minimum: MinimumVersion,
         authorities: &ClientAuthorities,
     ) -> Result<Self, rustls::Error> {
-        let config =
-            |verifier: &Arc<dyn ClientCertVerifier>| Self::base(Arc::clone(identities), minimum, Arc::clone(verifier));
+        let config = |verifier: &Arc<dyn ClientCertVerifier>| {
+            Self::base(Arc::clone(identities), minimum, Arc::new(Remembering(Arc::clone(verifier))))
+        };
         Ok(Self { asking: Some([config(&authorities.request)?, config(&authorities.require)?]), ..self })
     }
 
@@ -217,6 +219,10 @@ impl SessionTls {
     /// # Errors
     /// When the handshake fails or is not finished within `deadline`.
     pub async fn secure_control(&mut self, socket: Socket, deadline: Duration) -> Result<Secured, HandshakeFailure> {
+        naming_rejected(self.shake_control(socket, deadline)).await
+    }
+
+    async fn shake_control(&mut self, socket: Socket, deadline: Duration) -> Result<Secured, HandshakeFailure> {
         let connection = self.tickets.control();
         let shaking = async {
             let start = LazyConfigAcceptor::new(Acceptor::default(), socket.record_by_record()).await?;
@@ -262,7 +268,7 @@ impl SessionTls {
         }
         let tickets = hint.tickets();
         let hold_back = tickets.held_back && self.tickets.enabled();
-        let stream = hello.answer(self.config(&connection, tickets.number), hold_back).await?;
+        let stream = naming_rejected(hello.answer(self.config(&connection, tickets.number), hold_back)).await?;
         self.same_client(stream.common().peer_certificates())?;
         let handshake = describe(stream.common(), Leg::Front, Channel::Data);
         let resumption = match (handshake.kind, connection.offer()) {

@@ -12,7 +12,7 @@ use crate::event::{Channel, Handshake, HandshakeKind, HandshakeResult, Leg, TlsV
 pub struct HandshakeFailure {
     /// The reason as a label.
     pub result: HandshakeResult,
-    /// The reason in words; no bytes of the peer in it.
+    /// The reason in words. Of the peer's bytes nothing is in it but what a certificate says that was rejected, printable.
     pub detail: String,
 }
 

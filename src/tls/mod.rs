@@ -14,6 +14,7 @@ mod failure;
 mod hello;
 mod identity;
 mod records;
+mod rejected;
 mod renewable;
 mod resumption;
 mod seal;

@@ -1,6 +1,6 @@
 //! Certificates of clients (`tls.client_certificates`).
 
-use crate::stage::{Authority, ClientTls, End, Scene, Setup, Stage};
+use crate::stage::{Authority, ClientTls, End, Log, Scene, Setup, Stage};
 
 const REJECTED: &str = "tls_handshakes_total{channel=\"control\",kind=\"none\",leg=\"front\",result=\"certificate_rejected\",version=\"none\"}";
 
@@ -147,6 +147,13 @@ async fn who_is_revoked_is_turned_away_and_a_reload_takes_the_lists_anew() {
         scene.stage.reloads(&scene.stage.setup).await;
         is_turned_away(&scene.stage, ClientTls::new().showing(&bob)).await;
         scene.stage.counts(REJECTED, 2).await;
+        // The log has whom it was, and the client hears of nothing but the alert.
+        let log = Log::text();
+        for (name, serial) in [("eve", "08"), ("bob", "07")] {
+            let named = |line: &&str| line.contains("certificate_rejected") && line.contains(&format!("CN={name}"));
+            let line = log.lines().find(named).unwrap_or_else(|| panic!("{name} is not named: {log}"));
+            assert!(line.contains(&format!("its serial number is {serial}")), "{line}");
+        }
         // Who is in stays in.
         scene.downloads().await;
     }

@@ -170,6 +170,7 @@ fn what_is_denied_somewhere_below_is_not_moved_or_listed_with_what_is_above() {
         vec![rule("*", &[], &["read", "write", "delete", "rename"], &["/*/secret/**", "/**/keys/*"])],
         &[
             ("a", "RNFR /pub", PATH),
+            ("a", "RNFR /pub/x", PATH),
             ("a", "RMD /pub", PATH),
             ("a", "LIST -R /pub", PATH),
             ("a", "LIST /pub/*", PATH),
