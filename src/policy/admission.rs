@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::access::Access;
 use super::refusal::Refusal;
-use super::throttle::{FailedLogins, Throttle};
+use super::throttle::{FailedLogins, Throttle, UserKey};
 
 /// How many sessions may run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ struct Counts {
     closed: bool,
     sessions: usize,
     addresses: HashMap<IpAddr, usize>,
-    users: HashMap<Vec<u8>, usize>,
+    users: HashMap<UserKey, usize>,
 }
 
 /// A connection may start. The place is given back when the stamp is dropped.
@@ -52,7 +52,7 @@ pub struct Permit {
 #[derive(Debug)]
 pub struct Seat {
     admission: Arc<Admission>,
-    user: Vec<u8>,
+    user: UserKey,
 }
 
 impl Admission {
@@ -90,12 +90,13 @@ impl Admission {
     /// # Errors
     /// When the user has no place left.
     pub fn seat(self: &Arc<Self>, user: &[u8]) -> Result<Seat, Refusal> {
+        let user = UserKey::of(user);
         let mut counts = self.counts();
         let limit = counts.limits.sessions_per_user;
-        if !take(&mut counts.users, user.to_vec(), limit) {
+        if !take(&mut counts.users, user.clone(), limit) {
             return Err(Refusal::TooManySessionsOfUser);
         }
-        Ok(Seat { admission: Arc::clone(self), user: user.to_vec() })
+        Ok(Seat { admission: Arc::clone(self), user })
     }
 
     /// New rules for whoever comes from now on. Places already taken stay taken.
@@ -196,7 +197,9 @@ mod tests {
     fn users_are_counted_apart_and_nothing_is_left_behind() {
         let admission = admission(9, 9, 1);
         let seat = admission.seat(b"anna").unwrap();
-        assert_eq!(admission.seat(b"anna").unwrap_err(), Refusal::TooManySessionsOfUser);
+        for spelling in [&b"anna"[..], b"Anna", b" anna"] {
+            assert_eq!(admission.seat(spelling).unwrap_err(), Refusal::TooManySessionsOfUser);
+        }
         drop(admission.seat(b"berta").unwrap());
         drop(seat);
         assert!(admission.counts().users.is_empty());
