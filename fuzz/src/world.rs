@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ftps_gateway::backend::DataPreference;
 use ftps_gateway::data::PumpEnd;
-use ftps_gateway::event::{BackendFailure, DataOutcome, HandshakeResult, Reason, Resumption};
+use ftps_gateway::event::{BackendFailure, ChangeKind, DataOutcome, HandshakeResult, Reason, Resumption};
 use ftps_gateway::ftp::{Command, Cut, LineCutter, Reply, ReplyCutter, ReplyFlaw, Verb};
 use ftps_gateway::policy::{
     ClearCommandChannel, DataResumption, Protection, ProtectionPolicy, ProtectionState, Refusal, Requirement,
@@ -13,7 +13,7 @@ use ftps_gateway::policy::{
 };
 use ftps_gateway::session::dialogue::{BackNews, Close, Dialogue, FrontNews, Input, Premises, Step, Timer};
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 27] = [
     "PASV",
     "EPSV",
     "PORT 192,0,2,7,4,1",
@@ -38,6 +38,9 @@ const COMMANDS: [&str; 24] = [
     "PORT 1,2,3,4,5,6",
     "HOST x",
     "SITE HELP",
+    "DELE a",
+    "RNFR a",
+    "RNTO b",
 ];
 
 /// A dialogue in a world that does to it whatever the choices say.
@@ -54,6 +57,8 @@ struct World<'a> {
     news: Vec<Input>,
     commands: usize,
     finals: usize,
+    /// Changes that the backend has been told and nobody has been told the end of.
+    changes: usize,
     over: bool,
 }
 
@@ -81,7 +86,14 @@ impl World<'_> {
             Step::Answer(reply) => self.finals += usize::from(!reply.code().is_preliminary()),
             Step::Refuse(..) | Step::Deny(..) => self.finals += 1,
             Step::Pass(line) => self.finals += usize::from(line.last && !line.code.is_preliminary()),
-            Step::Forward(cleared) => self.backend_hears(cleared.command().verb()),
+            Step::Forward(cleared) => {
+                self.changes += usize::from(ChangeKind::of(cleared.command()).is_some());
+                self.backend_hears(cleared.command().verb());
+            }
+            Step::Changed { .. } => {
+                assert_eq!(self.changes, 1, "a change is told of once");
+                self.changes = 0;
+            }
             Step::Reserve(..) => self.pick(&[
                 Input::Reserved(Ok(Reply::new(227, "here"))),
                 Input::Reserved(Err(Refusal::PassivePortsExhausted)),
@@ -131,6 +143,7 @@ impl World<'_> {
                 self.news.retain(|news| !matches!(news, Input::Front(_) | Input::Back(_) | Input::Pumped(_)));
             }
             Step::SecureControl(_) | Step::ClearControl | Step::Reinitialise | Step::LoginAgain(_) | Step::End(..) => {
+                assert_eq!(self.changes, 0, "a change is told of before the end");
                 self.over = true
             }
             // Nobody says anything where all is well.
@@ -144,7 +157,6 @@ impl World<'_> {
             | Step::Direct(_)
             | Step::TransferStarted(_)
             | Step::TransferEnded { .. }
-            | Step::Changed { .. }
             | Step::Software(_)
             | Step::Features(_) => {}
         }
@@ -306,6 +318,7 @@ pub fn dialogue(bytes: &[u8]) {
         news: Vec::new(),
         commands: 0,
         finals: 0,
+        changes: 0,
         over: false,
     };
     while world.choices.len() > 0 && !world.over {
