@@ -137,6 +137,15 @@ impl Holder {
 }
 
 impl Share {
+    /// A transfer begins. What nobody has used until now is not its to spend.
+    pub fn begin(&self) {
+        for bucket in self.held().iter().flat_map(|held| &*held.buckets) {
+            // Too much to ask for: it counts up what has come in since it was asked last.
+            bucket.limiter.try_acquire(bucket.limiter.max().saturating_add(1));
+            bucket.limiter.try_acquire(bucket.limiter.balance());
+        }
+    }
+
     /// Waits until so many bytes, which have been moved, are paid for.
     pub async fn pay(&self, bytes: usize) {
         let Some(Held { rates, buckets }) = self.held() else { return };
@@ -215,6 +224,20 @@ mod tests {
                 let measured = seconds(move_blocks(&share, blocks, block)).await;
                 within_5_percent(measured, (blocks * block) as f64 / bytes as f64);
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_saved_up_for_the_next_transfer() {
+        let limits = Bandwidth { session: rate(MIB), user: rate(MIB), total: rate(MIB) };
+        let share = Arc::new(Bandwidths::new(limits)).share(b"anna");
+        for pause in [0, 30, 300, 2000, 60_000] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let transfer = async {
+                share.begin();
+                move_blocks(&share, 8, MIB / 4).await;
+            };
+            within_5_percent(seconds(transfer).await, 2.0);
         }
     }
 

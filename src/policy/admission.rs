@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use super::access::Access;
 use super::refusal::Refusal;
-use super::throttle::{FailedLogins, Throttle, UserKey};
+use super::throttle::{FailedLogins, Origin, Throttle, UserKey};
 
 /// How many sessions may run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// In all.
     pub sessions: usize,
-    /// From one client address.
+    /// From one client address. Of IPv6 addresses a /64 counts as one: one customer has all of it.
     pub sessions_per_address: usize,
     /// Of one user, counted from login on.
     pub sessions_per_user: usize,
@@ -37,7 +37,7 @@ struct Counts {
     limits: Limits,
     closed: bool,
     sessions: usize,
-    addresses: HashMap<IpAddr, usize>,
+    addresses: HashMap<Origin, usize>,
     users: HashMap<UserKey, usize>,
 }
 
@@ -45,7 +45,7 @@ struct Counts {
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
-    address: IpAddr,
+    origin: Origin,
 }
 
 /// A user has one of his places. Given back when dropped.
@@ -78,11 +78,12 @@ impl Admission {
             return Err(Refusal::TooManySessions);
         }
         let limit = counts.limits.sessions_per_address;
-        if !take(&mut counts.addresses, address, limit) {
+        let origin = Origin::of(address);
+        if !take(&mut counts.addresses, origin, limit) {
             return Err(Refusal::TooManySessionsFromAddress);
         }
         counts.sessions += 1;
-        Ok(Permit { admission: Arc::clone(self), address })
+        Ok(Permit { admission: Arc::clone(self), origin })
     }
 
     /// Takes a place for a user who has proven to be one. Before that, a stranger could shut a user out by naming him.
@@ -135,7 +136,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.admission.counts();
         counts.sessions -= 1;
-        give_back(&mut counts.addresses, &self.address);
+        give_back(&mut counts.addresses, &self.origin);
     }
 }
 
@@ -191,6 +192,18 @@ mod tests {
         drop(first);
         assert!(admission.admit(HERE, Instant::now()).is_ok());
         assert_eq!(admission.sessions(), 2);
+    }
+
+    #[test]
+    fn the_addresses_of_one_customer_count_as_one() {
+        let admission = admission(9, 2, 9);
+        let admit = |address: &str| admission.admit(address.parse().unwrap(), Instant::now());
+        let _places = ["2001:db8:1::1", "2001:db8:1::2"].map(|address| admit(address).unwrap());
+        assert_eq!(admit("2001:db8:1::3").unwrap_err(), Refusal::TooManySessionsFromAddress);
+        assert!(admit("2001:db8:1:1::1").is_ok());
+        let _places = ["192.0.2.1", "::ffff:192.0.2.1"].map(|address| admit(address).unwrap());
+        assert_eq!(admit("192.0.2.1").unwrap_err(), Refusal::TooManySessionsFromAddress);
+        assert!(admit("192.0.2.2").is_ok());
     }
 
     #[test]
