@@ -1,8 +1,12 @@
 //! Where a command goes: its path from the root, as far as text can tell.
 //!
 //! Invariants: a path is bytes; what cannot be told for sure has no path, and a rule that asks for one refuses. That holds
-//! for what servers are known to read otherwise than as it stands: `~`, a backslash, a drive letter, quotes, names of dots
-//! and blanks, patterns in braces and brackets. What a link on the server leads to cannot be seen here.
+//! for what servers are known to read otherwise than as it stands: `~`, a backslash, a drive letter, quotes, control bytes,
+//! blanks at either end, names of dots and blanks, patterns in braces and brackets. What a link on the server leads to
+//! cannot be seen here.
+//!
+//! A working directory is a folder and no name: it moves when somebody renames it, and nobody tells. What goes down from
+//! it stays in the folder; `..` leads to wherever the folder is by now. So a relative path that goes up has no path.
 
 use super::path_pattern::PathPattern;
 use crate::ftp::{Command, ReplyLine, Verb};
@@ -29,14 +33,20 @@ impl WorkingDirectory {
     /// to it; what says where it is, is believed.
     pub fn follow(&mut self, verb: Verb, line: &ReplyLine) {
         match verb {
-            Verb::Pwd | Verb::Xpwd if line.code.number() == 257 && (line.first || line.last) => {
-                let told = Self::told(line.text());
+            Verb::Pwd | Verb::Xpwd if line.first || line.last => {
+                if line.first {
+                    *self = Self::Unasked;
+                }
+                let told = if line.code.number() == 257 { Self::told(line.text()) } else { Self::Unasked };
                 // Of several lines one has the path.
-                if told != Self::Unknown || (line.last && *self == Self::Unasked) {
+                if matches!(told, Self::Known(_)) || (line.last && *self == Self::Unasked) {
                     *self = told;
                 }
             }
-            Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup | Verb::Site | Verb::Other => *self = Self::Unasked,
+            // Of what is renamed or removed the session may be in.
+            Verb::Rnto | Verb::Rmd | Verb::Xrmd => *self = Self::Unasked,
+            Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup => *self = Self::Unasked,
+            Verb::Site | Verb::Other | Verb::Pass | Verb::Acct => *self = Self::Unasked,
             _ => {}
         }
     }
@@ -53,7 +63,12 @@ fn quoted(text: &[u8]) -> Option<Vec<u8>> {
                 path.push(b'"');
                 rest = behind;
             }
-            None => return path.starts_with(b"/").then_some(path),
+            None => {
+                // Pure-FTPd does not write a quote in a name twice: then the path goes on behind it.
+                let behind = &rest[end + 1..];
+                let ended = matches!(behind, [] | [b' ', ..] | b".") && !behind.contains(&b'"');
+                return (ended && path.starts_with(b"/")).then_some(path);
+            }
         }
     }
 }
@@ -85,9 +100,15 @@ enum Reach {
 /// The target of a command. `None`: it cannot be told.
 pub(super) fn target(command: &Command, here: &WorkingDirectory) -> Option<Target> {
     let argument = command.argument();
+    // Ahead of everything, also of where options end.
+    if has_control(argument) {
+        return None;
+    }
     let one = |reach| Some(Target { paths: vec![resolve(here, argument)?], reach });
     match command.verb() {
-        Verb::Cdup | Verb::Xcup => Some(Target { paths: vec![resolve(here, b"..")?], reach: Reach::Itself }),
+        Verb::Cdup | Verb::Xcup => Some(Target { paths: vec![walk(here, b"..")?], reach: Reach::Itself }),
+        // Behind a move the server says where the session is, whatever this is about now.
+        Verb::Cwd | Verb::Xcwd => Some(Target { paths: vec![walk(here, argument)?], reach: Reach::Itself }),
         Verb::List | Verb::Nlst | Verb::Stat => listing(argument, here),
         Verb::Mlsd | Verb::Mlst if argument.is_empty() => {
             Some(Target { paths: vec![resolve(here, b".")?], reach: Reach::Contents })
@@ -109,15 +130,7 @@ pub(super) fn target(command: &Command, here: &WorkingDirectory) -> Option<Targe
             Some(Target { paths, reach: Reach::Itself })
         }
         Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
-        Verb::Dele
-        | Verb::Retr
-        | Verb::Stor
-        | Verb::Appe
-        | Verb::Mkd
-        | Verb::Xmkd
-        | Verb::Size
-        | Verb::Cwd
-        | Verb::Xcwd => one(Reach::Itself),
+        Verb::Dele | Verb::Retr | Verb::Stor | Verb::Appe | Verb::Mkd | Verb::Xmkd | Verb::Size => one(Reach::Itself),
         _ => None,
     }
 }
@@ -157,8 +170,7 @@ fn listing(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
         rest = rest[end..].trim_ascii_start();
     }
     // With what stands before it, it would be no path from the root, and `..` would lead elsewhere.
-    let goes_up = rest.split(|byte| *byte == b'/').any(|name| name == b"..");
-    if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up {
+    if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up(rest) {
         return None;
     }
     let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
@@ -167,7 +179,9 @@ fn listing(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
     };
     let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
     // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
-    if has_pattern(folder) || name.iter().any(|byte| b"[]{}".contains(byte)) {
+    // `.*` fits `..` as well.
+    let fits_above = name.starts_with(b".") && has_pattern(name);
+    if has_pattern(folder) || fits_above || name.iter().any(|byte| b"[]{}".contains(byte)) {
         return None;
     }
     let (path, reach) = match has_pattern(name) {
@@ -187,11 +201,29 @@ fn stored_unique(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
     Some(Target { paths: vec![folder], reach: Reach::NewFile })
 }
 
-/// The path from the root.
+/// A byte that some servers take for another: Pure-FTPd reads `_`.
+fn has_control(text: &[u8]) -> bool {
+    text.iter().any(u8::is_ascii_control)
+}
+
+fn goes_up(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|name| name == b"..")
+}
+
+/// The path from the root, of what does not leave the working directory upwards.
 fn resolve(here: &WorkingDirectory, argument: &[u8]) -> Option<Vec<u8>> {
-    let first = argument.first()?;
+    if !argument.starts_with(b"/") && goes_up(argument) {
+        return None;
+    }
+    walk(here, argument)
+}
+
+/// The path from the root, if the working directory is still where it was.
+fn walk(here: &WorkingDirectory, argument: &[u8]) -> Option<Vec<u8>> {
+    let (first, last) = (argument.first()?, argument.last()?);
     let drive = argument.get(1) == Some(&b':') && first.is_ascii_alphabetic();
-    if drive || b"~\"'".contains(first) {
+    // Many servers skip a blank in front of the name, some one behind it.
+    if drive || b"~\"' ".contains(first) || *last == b' ' {
         return None;
     }
     match (first, here) {
@@ -203,7 +235,7 @@ fn resolve(here: &WorkingDirectory, argument: &[u8]) -> Option<Vec<u8>> {
 
 /// Walks on from a path: `.` stays, `..` goes up, but not above the root.
 fn fold(from: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
-    if path.contains(&b'\\') {
+    if path.contains(&b'\\') || has_control(path) {
         return None;
     }
     let mut folded = if from == b"/" { Vec::new() } else { from };
@@ -266,7 +298,19 @@ mod tests {
         assert_eq!(WorkingDirectory::told(b"\"/a \"\"b\"\"/c\" is the current directory"), known(b"/a \"b\"/c"));
         assert_eq!(WorkingDirectory::told(b"\"/\""), known(b"/"));
         assert_eq!(WorkingDirectory::told(b"\"/m\xfcll/../x/\""), known(b"/x"));
-        for text in [&b"/no quotes"[..], b"\"\"", b"\"a\"", b"\"/a", b"\"/a\\b\"", b"\"~\""] {
+        assert_eq!(WorkingDirectory::told(b"\"/x\"."), known(b"/x"));
+        for text in [
+            &b"/no quotes"[..],
+            b"\"\"",
+            b"\"a\"",
+            b"\"/a",
+            b"\"/a\\b\"",
+            b"\"~\"",
+            b"\"/a\x01b\"",
+            b"\"/out/q\"r\" is your current location",
+            b"\"/out/q\" r\" is your current location",
+            b"\"/out/q\".\" is your current location",
+        ] {
             assert_eq!(WorkingDirectory::told(text), WorkingDirectory::Unknown, "{text:?}");
         }
     }
@@ -276,9 +320,10 @@ mod tests {
         let resolve = |argument: &[u8]| resolve(&known(b"/a/b"), argument);
         for (argument, path) in [
             (&b"c"[..], &b"/a/b/c"[..]),
-            (b"../c", b"/a/c"),
-            (b"../../../../c", b"/c"),
-            (b"..", b"/a"),
+            (b"/a/../c", b"/c"),
+            (b"/../../../c", b"/c"),
+            (b"./c/.", b"/a/b/c"),
+            (b"..c/d..", b"/a/b/..c/d.."),
             (b"/", b"/"),
             (b"/x//./y/", b"/x/y"),
             (b"12:30.csv", b"/a/b/12:30.csv"),
@@ -287,10 +332,65 @@ mod tests {
         ] {
             assert_eq!(resolve(argument).as_deref(), Some(path), "{argument:?}");
         }
-        for argument in
-            [&b""[..], b"~", b"~bob/x", b"..\\x", b"C:/x", b"\"/x\"", b"'X.Y'", b".../x", b".. /x", b" /x", b"\t"]
-        {
+        let unclear: [&[u8]; 20] = [
+            b"",
+            b"~",
+            b"~bob/x",
+            b"..\\x",
+            b"C:/x",
+            b"\"/x\"",
+            b"'X.Y'",
+            b".../x",
+            b".. /x",
+            b" /x",
+            b" x",
+            b"x ",
+            b"\t",
+            b"my\x01key",
+            b"/my\x7fkey",
+            b"/x\x0b",
+            b"..",
+            b"../c",
+            b"c/..",
+            b"c/../d",
+        ];
+        for argument in unclear {
             assert_eq!(resolve(argument), None, "{argument:?}");
+        }
+    }
+
+    fn line(text: &str) -> ReplyLine {
+        let mut cutter = crate::ftp::ReplyCutter::new(4096);
+        cutter.push(text.as_bytes());
+        cutter.next_line().unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_may_have_moved_the_session_makes_it_be_asked_again() {
+        for verb in Verb::ALL.iter().copied().chain([Verb::Other]) {
+            let stays =
+                !matches!(verb, Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup | Verb::Rnto | Verb::Rmd | Verb::Xrmd)
+                    && !matches!(verb, Verb::Site | Verb::Other | Verb::Pass | Verb::Acct | Verb::Pwd | Verb::Xpwd);
+            for reply in ["250 Done\r\n", "550 No\r\n"] {
+                let mut here = known(b"/a");
+                here.follow(verb, &line(reply));
+                assert_eq!(here, if stays { known(b"/a") } else { WorkingDirectory::Unasked }, "{verb:?}");
+            }
+        }
+    }
+
+    /// A PWD that the server does not answer with a path leaves nothing of an older one.
+    #[test]
+    fn the_last_word_counts_and_no_older_one() {
+        for (reply, told) in [
+            ("257 \"/b\" is here\r\n", known(b"/b")),
+            ("257 \"/out/q\"r\" is here\r\n", WorkingDirectory::Unknown),
+            ("257 nowhere\r\n", WorkingDirectory::Unknown),
+            ("550 Gone\r\n", WorkingDirectory::Unasked),
+        ] {
+            let mut here = known(b"/a");
+            here.follow(Verb::Pwd, &line(reply));
+            assert_eq!(here, told, "{reply}");
         }
     }
 
@@ -312,6 +412,8 @@ mod tests {
             }
             let command = Command::new(Verb::Retr, argument.clone());
             let pattern = [PathPattern::new("/in/**").unwrap()];
+            let from_root = argument.starts_with('/');
+            prop_assert!(from_root || !names.iter().any(|name| name == "..") || target(&command, &known(b"/in")).is_none());
             if let Some(target) = target(&command, &known(b"/in")) {
                 prop_assert_eq!(target.lies_in(&pattern), walked.first() == Some(&"in") && walked.len() > 1, "{}", argument);
             }
