@@ -97,52 +97,135 @@ enum Reach {
     NewFile,
 }
 
-/// The target of a command. `None`: it cannot be told.
+/// Where relative paths begin.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    here: &'a WorkingDirectory,
+    /// Relative paths that go up are read as text, as if nobody had renamed the folder since.
+    upwards: bool,
+}
+
+/// The target of a command, for a rule. `None`: it cannot be told for sure.
 pub(super) fn target(command: &Command, here: &WorkingDirectory) -> Option<Target> {
-    let argument = command.argument();
-    // Ahead of everything, also of where options end.
-    if has_control(argument) {
-        return None;
+    // Behind a move the server says where the session is, whatever this is about now.
+    let upwards = matches!(command.verb(), Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup);
+    Start { here, upwards }.target(command)
+}
+
+impl Start<'_> {
+    fn target(self, command: &Command) -> Option<Target> {
+        let argument = command.argument();
+        // Ahead of everything, also of where options end.
+        if has_control(argument) {
+            return None;
+        }
+        let one = |reach| Some(Target { paths: vec![self.resolve(argument)?], reach });
+        match command.verb() {
+            Verb::Cdup | Verb::Xcup => Some(Target { paths: vec![self.resolve(b"..")?], reach: Reach::Itself }),
+            Verb::List | Verb::Nlst | Verb::Stat => self.listing(argument),
+            Verb::Mlsd | Verb::Mlst if argument.is_empty() => {
+                Some(Target { paths: vec![self.resolve(b".")?], reach: Reach::Contents })
+            }
+            Verb::Mlsd | Verb::Mlst => one(Reach::Contents),
+            Verb::Stou => self.stored_unique(argument),
+            Verb::Mdtm | Verb::Mfmt => {
+                let (mut paths, told) = (Vec::new(), behind_time(argument));
+                // MFMT takes nothing but a time in front; MDTM may mean the whole.
+                if command.verb() == Verb::Mdtm || told.is_none() {
+                    paths.push(self.resolve(argument)?);
+                }
+                // A server may read for a time what is none.
+                let behind_blank = argument.iter().position(|byte| *byte == b' ').map(|at| &argument[at + 1..]);
+                let named = told.or_else(|| behind_blank.filter(|_| command.verb() == Verb::Mfmt));
+                if let Some(name) = named {
+                    paths.push(self.resolve(name)?);
+                }
+                Some(Target { paths, reach: Reach::Itself })
+            }
+            Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
+            Verb::Dele
+            | Verb::Retr
+            | Verb::Stor
+            | Verb::Appe
+            | Verb::Mkd
+            | Verb::Xmkd
+            | Verb::Size
+            | Verb::Cwd
+            | Verb::Xcwd => one(Reach::Itself),
+            _ => None,
+        }
     }
-    let one = |reach| Some(Target { paths: vec![resolve(here, argument)?], reach });
-    match command.verb() {
-        Verb::Cdup | Verb::Xcup => Some(Target { paths: vec![walk(here, b"..")?], reach: Reach::Itself }),
-        // Behind a move the server says where the session is, whatever this is about now.
-        Verb::Cwd | Verb::Xcwd => Some(Target { paths: vec![walk(here, argument)?], reach: Reach::Itself }),
-        Verb::List | Verb::Nlst | Verb::Stat => listing(argument, here),
-        Verb::Mlsd | Verb::Mlst if argument.is_empty() => {
-            Some(Target { paths: vec![resolve(here, b".")?], reach: Reach::Contents })
-        }
-        Verb::Mlsd | Verb::Mlst => one(Reach::Contents),
-        Verb::Stou => stored_unique(argument, here),
-        Verb::Mdtm | Verb::Mfmt => {
-            let (mut paths, told) = (Vec::new(), behind_time(argument));
-            // MFMT takes nothing but a time in front; MDTM may mean the whole.
-            if command.verb() == Verb::Mdtm || told.is_none() {
-                paths.push(resolve(here, argument)?);
+
+    /// `LIST -la /x`: what begins with a dash is for the server's `ls`. A server that has none takes it for a name.
+    fn listing(self, argument: &[u8]) -> Option<Target> {
+        let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
+        while rest.starts_with(b"-") {
+            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            let option = &rest[..end];
+            if option.contains(&b'/') {
+                return None;
             }
-            // A server may read for a time what is none.
-            let behind_blank = argument.iter().position(|byte| *byte == b' ').map(|at| &argument[at + 1..]);
-            let named = told.or_else(|| behind_blank.filter(|_| command.verb() == Verb::Mfmt));
-            if let Some(name) = named {
-                paths.push(resolve(here, name)?);
-            }
-            Some(Target { paths, reach: Reach::Itself })
+            recursive |= option.contains(&b'R') || option.starts_with(b"--");
+            rest = rest[end..].trim_ascii_start();
         }
-        Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
-        Verb::Dele | Verb::Retr | Verb::Stor | Verb::Appe | Verb::Mkd | Verb::Xmkd | Verb::Size => one(Reach::Itself),
-        _ => None,
+        // With what stands before it, it would be no path from the root, and `..` would lead elsewhere.
+        if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up(rest) {
+            return None;
+        }
+        let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => rest.split_at(slash + 1),
+            None => (&rest[..0], rest),
+        };
+        let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
+        // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
+        // `.*` fits `..` as well.
+        let fits_above = name.starts_with(b".") && has_pattern(name);
+        if has_pattern(folder) || fits_above || name.iter().any(|byte| b"[]{}".contains(byte)) {
+            return None;
+        }
+        let (path, reach) = match has_pattern(name) {
+            true => (self.resolve(if folder.is_empty() { b"." } else { folder })?, Reach::Something),
+            false => (self.resolve(if rest.is_empty() { b"." } else { rest })?, Reach::Contents),
+        };
+        let reach = if recursive { Reach::Listing } else { reach };
+        Some(Target { paths: vec![path], reach })
+    }
+
+    /// STOU: the server chooses the name, in the working directory or beside the one that was given.
+    fn stored_unique(self, argument: &[u8]) -> Option<Target> {
+        let mut folder = self.resolve(if argument.is_empty() { b"." } else { argument })?;
+        if !argument.is_empty() {
+            folder.truncate(folder.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1));
+        }
+        Some(Target { paths: vec![folder], reach: Reach::NewFile })
+    }
+
+    /// The path from the root.
+    fn resolve(self, argument: &[u8]) -> Option<Vec<u8>> {
+        let (first, last) = (argument.first()?, argument.last()?);
+        let drive = argument.get(1) == Some(&b':') && first.is_ascii_alphabetic();
+        // Many servers skip a blank in front of the name, some one behind it.
+        if drive || b"~\"' ".contains(first) || *last == b' ' {
+            return None;
+        }
+        match (first, self.here) {
+            (b'/', _) => fold(Vec::new(), argument),
+            (_, WorkingDirectory::Known(_)) if goes_up(argument) && !self.upwards => None,
+            (_, WorkingDirectory::Known(here)) => fold(here.clone(), argument),
+            (_, WorkingDirectory::Unasked | WorkingDirectory::Unknown) => None,
+        }
     }
 }
 
-/// Where a command's file or folder lies, from the root, for whoever keeps a record. `None`: it cannot be told.
+/// Where a command's file or folder lies, from the root, for whoever keeps a record: from where the server last said the
+/// session is. `None`: it cannot be told.
 pub fn located(command: &Command, here: &WorkingDirectory) -> Option<Vec<u8>> {
-    target(command, here)?.paths.pop()
+    Start { here, upwards: true }.target(command)?.paths.pop()
 }
 
 /// Where a name that the server has said lies.
 pub fn located_name(here: &WorkingDirectory, name: &[u8]) -> Option<Vec<u8>> {
-    resolve(here, name)
+    Start { here, upwards: true }.resolve(name)
 }
 
 /// Whether MDTM's argument has a time to set in front.
@@ -157,50 +240,6 @@ pub(super) fn behind_time(argument: &[u8]) -> Option<&[u8]> {
     (digits >= 14 && name.len() > 1).then(|| &name[1..])
 }
 
-/// `LIST -la /x`: what begins with a dash is for the server's `ls`. A server that has none takes it for a name.
-fn listing(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
-    let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
-    while rest.starts_with(b"-") {
-        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-        let option = &rest[..end];
-        if option.contains(&b'/') {
-            return None;
-        }
-        recursive |= option.contains(&b'R') || option.starts_with(b"--");
-        rest = rest[end..].trim_ascii_start();
-    }
-    // With what stands before it, it would be no path from the root, and `..` would lead elsewhere.
-    if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up(rest) {
-        return None;
-    }
-    let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => rest.split_at(slash + 1),
-        None => (&rest[..0], rest),
-    };
-    let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
-    // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
-    // `.*` fits `..` as well.
-    let fits_above = name.starts_with(b".") && has_pattern(name);
-    if has_pattern(folder) || fits_above || name.iter().any(|byte| b"[]{}".contains(byte)) {
-        return None;
-    }
-    let (path, reach) = match has_pattern(name) {
-        true => (resolve(here, if folder.is_empty() { b"." } else { folder })?, Reach::Something),
-        false => (resolve(here, if rest.is_empty() { b"." } else { rest })?, Reach::Contents),
-    };
-    let reach = if recursive { Reach::Listing } else { reach };
-    Some(Target { paths: vec![path], reach })
-}
-
-/// STOU: the server chooses the name, in the working directory or beside the one that was given.
-fn stored_unique(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
-    let mut folder = resolve(here, if argument.is_empty() { b"." } else { argument })?;
-    if !argument.is_empty() {
-        folder.truncate(folder.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1));
-    }
-    Some(Target { paths: vec![folder], reach: Reach::NewFile })
-}
-
 /// A byte that some servers take for another: Pure-FTPd reads `_`.
 fn has_control(text: &[u8]) -> bool {
     text.iter().any(u8::is_ascii_control)
@@ -208,29 +247,6 @@ fn has_control(text: &[u8]) -> bool {
 
 fn goes_up(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|name| name == b"..")
-}
-
-/// The path from the root, of what does not leave the working directory upwards.
-fn resolve(here: &WorkingDirectory, argument: &[u8]) -> Option<Vec<u8>> {
-    if !argument.starts_with(b"/") && goes_up(argument) {
-        return None;
-    }
-    walk(here, argument)
-}
-
-/// The path from the root, if the working directory is still where it was.
-fn walk(here: &WorkingDirectory, argument: &[u8]) -> Option<Vec<u8>> {
-    let (first, last) = (argument.first()?, argument.last()?);
-    let drive = argument.get(1) == Some(&b':') && first.is_ascii_alphabetic();
-    // Many servers skip a blank in front of the name, some one behind it.
-    if drive || b"~\"' ".contains(first) || *last == b' ' {
-        return None;
-    }
-    match (first, here) {
-        (b'/', _) => fold(Vec::new(), argument),
-        (_, WorkingDirectory::Known(here)) => fold(here.clone(), argument),
-        (_, WorkingDirectory::Unasked | WorkingDirectory::Unknown) => None,
-    }
 }
 
 /// Walks on from a path: `.` stays, `..` goes up, but not above the root.
@@ -317,7 +333,8 @@ mod tests {
 
     #[test]
     fn paths_are_resolved_and_what_is_read_in_two_ways_is_not() {
-        let resolve = |argument: &[u8]| resolve(&known(b"/a/b"), argument);
+        let here = known(b"/a/b");
+        let resolve = |argument: &[u8]| Start { here: &here, upwards: false }.resolve(argument);
         for (argument, path) in [
             (&b"c"[..], &b"/a/b/c"[..]),
             (b"/a/../c", b"/c"),
