@@ -62,7 +62,7 @@ impl Street<'_> {
         for step in steps {
             match step {
                 Step::Forward(cleared) => self.passes(cleared.command()),
-                Step::Answer(_) | Step::Refuse(..) | Step::Pass(_) => {}
+                Step::Answer(_) | Step::Refuse(..) | Step::Pass(_) | Step::Changed { .. } => {}
                 _ => self.passages[seat].over = true,
             }
         }
