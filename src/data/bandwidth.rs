@@ -12,6 +12,8 @@ use arc_swap::ArcSwap;
 use leaky_bucket::RateLimiter;
 use tokio_util::sync::CancellationToken;
 
+use crate::policy::UserKey;
+
 /// How often a limit gives out what it has.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Its part of a second.
@@ -41,7 +43,7 @@ pub struct Bandwidths {
 struct Rates {
     limits: Bandwidth,
     total: Option<Arc<Bucket>>,
-    users: Mutex<HashMap<Vec<u8>, Weak<Bucket>>>,
+    users: Mutex<HashMap<UserKey, Weak<Bucket>>>,
     /// Others hold instead.
     over: CancellationToken,
 }
@@ -60,7 +62,7 @@ pub struct Share(Option<Arc<Holder>>);
 /// A session, and what it has of the limits.
 struct Holder {
     bandwidths: Arc<Bandwidths>,
-    user: Vec<u8>,
+    user: UserKey,
     held: Mutex<Held>,
 }
 
@@ -87,8 +89,9 @@ impl Bandwidths {
 
     /// For one more session of a user.
     pub fn share(self: &Arc<Self>, user: &[u8]) -> Share {
-        let held = Mutex::new(Held::of(self.now.load_full(), user));
-        Share(Some(Arc::new(Holder { bandwidths: Arc::clone(self), user: user.to_vec(), held })))
+        let user = UserKey::of(user);
+        let held = Mutex::new(Held::of(self.now.load_full(), &user));
+        Share(Some(Arc::new(Holder { bandwidths: Arc::clone(self), user, held })))
     }
 }
 
@@ -97,7 +100,7 @@ impl Rates {
         Self { limits, total: limits.total.map(bucket), users: Mutex::default(), over: CancellationToken::new() }
     }
 
-    fn of_user(&self, user: &[u8], rate: NonZeroUsize) -> Arc<Bucket> {
+    fn of_user(&self, user: &UserKey, rate: NonZeroUsize) -> Arc<Bucket> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = users.get(user).and_then(Weak::upgrade) {
             return bucket;
@@ -106,13 +109,13 @@ impl Rates {
             users.retain(|_, bucket| bucket.strong_count() > 0);
         }
         let bucket = bucket(rate);
-        users.insert(user.to_vec(), Arc::downgrade(&bucket));
+        users.insert(user.clone(), Arc::downgrade(&bucket));
         bucket
     }
 }
 
 impl Held {
-    fn of(rates: Arc<Rates>, user: &[u8]) -> Self {
+    fn of(rates: Arc<Rates>, user: &UserKey) -> Self {
         let Bandwidth { session, user: of_user, total: _ } = rates.limits;
         let mut buckets: Vec<_> = session.map(bucket).into_iter().collect();
         buckets.extend(of_user.map(|rate| rates.of_user(user, rate)));
@@ -134,6 +137,15 @@ impl Holder {
 }
 
 impl Share {
+    /// A transfer begins. What nobody has used until now is not its to spend.
+    pub fn begin(&self) {
+        for bucket in self.held().iter().flat_map(|held| &*held.buckets) {
+            // Too much to ask for: it counts up what has come in since it was asked last.
+            bucket.limiter.try_acquire(bucket.limiter.max().saturating_add(1));
+            bucket.limiter.try_acquire(bucket.limiter.balance());
+        }
+    }
+
     /// Waits until so many bytes, which have been moved, are paid for.
     pub async fn pay(&self, bytes: usize) {
         let Some(Held { rates, buckets }) = self.held() else { return };
@@ -216,9 +228,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nothing_is_saved_up_for_the_next_transfer() {
+        let limits = Bandwidth { session: rate(MIB), user: rate(MIB), total: rate(MIB) };
+        let share = Arc::new(Bandwidths::new(limits)).share(b"anna");
+        for pause in [0, 30, 300, 2000, 60_000] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let transfer = async {
+                share.begin();
+                move_blocks(&share, 8, MIB / 4).await;
+            };
+            within_5_percent(seconds(transfer).await, 2.0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn sessions_of_a_user_share_and_others_do_not() {
         let bandwidths = Arc::new(Bandwidths::new(Bandwidth { user: rate(MIB), ..Bandwidth::default() }));
-        let [anna, anna_again, berta] = [b"anna", b"anna", b"bert"].map(|user| bandwidths.share(user));
+        let [anna, anna_again, berta] = [b"anna", b"ANNA", b"bert"].map(|user| bandwidths.share(user));
         let all = async {
             tokio::join!(
                 seconds(move_blocks(&anna, 40, MIB / 4)),

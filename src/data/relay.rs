@@ -72,6 +72,7 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
     // FIN and then a reset for what it still sends is EPIPE to a backend, and the signal that comes with it is the end of
     // some (inetutils-ftpd loses the whole session); a reset alone is ECONNRESET.
     back.socket().reset_on_close(true);
+    share.begin();
     let mut speed = Speed::new(&share);
     let end = loop {
         let room = Room { large: speed.is_fast(), sealed: front.is_private() };
@@ -102,6 +103,7 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     // Until it is finished properly, however this ends, the backend must not take it for a whole file.
     back.socket().reset_on_close(true);
     let (source, sink) = (front.socket().progress(), back.socket().progress());
+    share.begin();
     let mut speed = Speed::new(&share);
     let mut heard = 0;
     let mut back_ended = false;

@@ -102,11 +102,20 @@ impl Verb {
             .unwrap_or(Self::Other)
     }
 
-    /// An HTTP method: whoever sends one as the first command is a browser, or an attacker who uses one (the cross-protocol
-    /// attack that ALPN `ftp` is to prevent).
-    pub fn is_http(bytes: &[u8]) -> bool {
+    /// Whether a line is a request of HTTP: by its method, or by the version at its end (RFC 9112 §3), whatever the
+    /// method. Whoever sends one first is a browser, or an attacker who uses one (the cross-protocol attack that ALPN
+    /// `ftp` is to prevent).
+    pub fn is_http(line: &[u8]) -> bool {
         const METHODS: [&[u8]; 8] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PRI"];
-        METHODS.iter().any(|method| method.eq_ignore_ascii_case(bytes))
+        let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let method = words.next().unwrap_or_default();
+        let version =
+            words.next_back().and_then(|word| word.get(..5)?.eq_ignore_ascii_case(b"HTTP/").then(|| &word[5..]));
+        let numbered = matches!(
+            version,
+            Some([major] | [major, b'.', _]) if major.is_ascii_digit() && version.and_then(<[u8]>::last).is_some_and(u8::is_ascii_digit)
+        );
+        numbered || METHODS.iter().any(|own| own.eq_ignore_ascii_case(method))
     }
 }
 
@@ -121,5 +130,25 @@ mod tests {
             assert_eq!(Verb::parse(verb.label().to_lowercase().as_bytes()), verb);
         }
         assert_eq!(Verb::parse(b"XYZZY"), Verb::Other);
+    }
+
+    #[test]
+    fn requests_of_http_are_told_by_method_or_version() {
+        for line in [
+            "GET",
+            "post /",
+            "PROPFIND / HTTP/1.1",
+            "M-SEARCH * HTTP/1.1",
+            "x HTTP/2",
+            "x /a b http/3.0 ",
+            "PRI * HTTP/2.0",
+        ] {
+            assert!(Verb::is_http(line.as_bytes()), "{line}");
+        }
+        for line in
+            ["", "USER bob", "USER HTTP/x", "HTTP/1.1", "USER a HTTP/1.", "USER HTTP/", "USER HTTP/1.1b", "GETX /"]
+        {
+            assert!(!Verb::is_http(line.as_bytes()), "{line}");
+        }
     }
 }

@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use super::access::Access;
 use super::refusal::Refusal;
-use super::throttle::{FailedLogins, Throttle};
+use super::throttle::{FailedLogins, Origin, Throttle, UserKey};
 
 /// How many sessions may run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// In all.
     pub sessions: usize,
-    /// From one client address.
+    /// From one client address. Of IPv6 addresses a /64 counts as one: one customer has all of it.
     pub sessions_per_address: usize,
     /// Of one user, counted from login on.
     pub sessions_per_user: usize,
@@ -37,22 +37,22 @@ struct Counts {
     limits: Limits,
     closed: bool,
     sessions: usize,
-    addresses: HashMap<IpAddr, usize>,
-    users: HashMap<Vec<u8>, usize>,
+    addresses: HashMap<Origin, usize>,
+    users: HashMap<UserKey, usize>,
 }
 
 /// A connection may start. The place is given back when the stamp is dropped.
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
-    address: IpAddr,
+    origin: Origin,
 }
 
 /// A user has one of his places. Given back when dropped.
 #[derive(Debug)]
 pub struct Seat {
     admission: Arc<Admission>,
-    user: Vec<u8>,
+    user: UserKey,
 }
 
 impl Admission {
@@ -78,11 +78,12 @@ impl Admission {
             return Err(Refusal::TooManySessions);
         }
         let limit = counts.limits.sessions_per_address;
-        if !take(&mut counts.addresses, address, limit) {
+        let origin = Origin::of(address);
+        if !take(&mut counts.addresses, origin, limit) {
             return Err(Refusal::TooManySessionsFromAddress);
         }
         counts.sessions += 1;
-        Ok(Permit { admission: Arc::clone(self), address })
+        Ok(Permit { admission: Arc::clone(self), origin })
     }
 
     /// Takes a place for a user who has proven to be one. Before that, a stranger could shut a user out by naming him.
@@ -90,12 +91,13 @@ impl Admission {
     /// # Errors
     /// When the user has no place left.
     pub fn seat(self: &Arc<Self>, user: &[u8]) -> Result<Seat, Refusal> {
+        let user = UserKey::of(user);
         let mut counts = self.counts();
         let limit = counts.limits.sessions_per_user;
-        if !take(&mut counts.users, user.to_vec(), limit) {
+        if !take(&mut counts.users, user.clone(), limit) {
             return Err(Refusal::TooManySessionsOfUser);
         }
-        Ok(Seat { admission: Arc::clone(self), user: user.to_vec() })
+        Ok(Seat { admission: Arc::clone(self), user })
     }
 
     /// New rules for whoever comes from now on. Places already taken stay taken.
@@ -134,7 +136,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.admission.counts();
         counts.sessions -= 1;
-        give_back(&mut counts.addresses, &self.address);
+        give_back(&mut counts.addresses, &self.origin);
     }
 }
 
@@ -193,10 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn the_addresses_of_one_customer_count_as_one() {
+        let admission = admission(9, 2, 9);
+        let admit = |address: &str| admission.admit(address.parse().unwrap(), Instant::now());
+        let _places = ["2001:db8:1::1", "2001:db8:1::2"].map(|address| admit(address).unwrap());
+        assert_eq!(admit("2001:db8:1::3").unwrap_err(), Refusal::TooManySessionsFromAddress);
+        assert!(admit("2001:db8:1:1::1").is_ok());
+        let _places = ["192.0.2.1", "::ffff:192.0.2.1"].map(|address| admit(address).unwrap());
+        assert_eq!(admit("192.0.2.1").unwrap_err(), Refusal::TooManySessionsFromAddress);
+        assert!(admit("192.0.2.2").is_ok());
+    }
+
+    #[test]
     fn users_are_counted_apart_and_nothing_is_left_behind() {
         let admission = admission(9, 9, 1);
         let seat = admission.seat(b"anna").unwrap();
-        assert_eq!(admission.seat(b"anna").unwrap_err(), Refusal::TooManySessionsOfUser);
+        for spelling in [&b"anna"[..], b"Anna", b" anna"] {
+            assert_eq!(admission.seat(spelling).unwrap_err(), Refusal::TooManySessionsOfUser);
+        }
         drop(admission.seat(b"berta").unwrap());
         drop(seat);
         assert!(admission.counts().users.is_empty());

@@ -23,6 +23,7 @@ mod rules;
 mod second_factor;
 mod shared_port;
 mod throttle;
+mod user_name;
 
 pub use access::Access;
 pub use admission::{Admission, Limits, Permit, Seat};
@@ -44,3 +45,4 @@ pub use rules::{CommandRule, CommandRules, Rights};
 pub use second_factor::{CodeFlaw, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
 pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};
+pub use user_name::{folded, is_unmistakable};

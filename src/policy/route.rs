@@ -1,24 +1,29 @@
 //! Which backend a user is sent to. The first route that matches wins.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use globset::GlobBuilder;
 use ipnet::IpNet;
 
+use super::user_name::{folded, folded_pattern};
+
 /// A pattern with `*`, `?` and `[…]`, matched against a whole name.
 #[derive(Debug, Clone)]
 pub struct Glob {
     pattern: String,
+    /// What is matched is a user name.
+    folds: bool,
     matcher: globset::GlobMatcher,
 }
 
 impl Glob {
-    /// Compiles a pattern for user names, where case matters.
+    /// Compiles a pattern for user names. It matches them [`folded`]: a rule that another spelling walks past is none.
     ///
     /// # Errors
     /// A text that says what is wrong with it.
     pub fn new(pattern: &str) -> Result<Self, String> {
-        Self::build(pattern, false)
+        Self::build(pattern, folded_pattern(pattern), true)
     }
 
     /// Compiles a pattern for host names, where case does not matter.
@@ -26,17 +31,17 @@ impl Glob {
     /// # Errors
     /// A text that says what is wrong with it.
     pub fn host(pattern: &str) -> Result<Self, String> {
-        Self::build(pattern, true)
+        Self::build(pattern, pattern.to_owned(), false)
     }
 
-    fn build(pattern: &str, case_insensitive: bool) -> Result<Self, String> {
+    fn build(pattern: &str, compiled: String, folds: bool) -> Result<Self, String> {
         // A name is no path: `*` matches slashes too.
-        let glob = GlobBuilder::new(pattern)
+        let glob = GlobBuilder::new(&compiled)
             .literal_separator(false)
-            .case_insensitive(case_insensitive)
+            .case_insensitive(true)
             .build()
             .map_err(|error| error.kind().to_string())?;
-        Ok(Self { pattern: pattern.to_owned(), matcher: glob.compile_matcher() })
+        Ok(Self { pattern: pattern.to_owned(), folds, matcher: glob.compile_matcher() })
     }
 
     /// The pattern as it was written.
@@ -47,7 +52,8 @@ impl Glob {
     /// Whether the whole name matches. Names that are not UTF-8 match byte for byte.
     pub fn matches(&self, name: &[u8]) -> bool {
         use std::os::unix::ffi::OsStrExt;
-        self.matcher.is_match(std::ffi::OsStr::from_bytes(name))
+        let name = if self.folds { Cow::Owned(folded(name)) } else { Cow::Borrowed(name) };
+        self.matcher.is_match(std::ffi::OsStr::from_bytes(&name))
     }
 }
 
@@ -156,10 +162,22 @@ mod tests {
         ]);
         let choose = |user, host, client, listener| routes.choose(&traveller(user, host, client, listener));
         assert_eq!(choose("acme-1", None, "192.0.2.1", "x"), Some("acme"));
-        assert_eq!(choose("Acme-1", None, "192.0.2.1", "x"), None);
+        assert_eq!(choose(" ACME-1 ", None, "192.0.2.1", "x"), Some("acme"));
+        assert_eq!(choose("acme", None, "192.0.2.1", "x"), None);
         assert_eq!(choose("u", Some("FTP.beta.example"), "198.51.100.9", "public"), Some("beta"));
         assert_eq!(choose("u", Some("ftp.beta.example"), "198.51.100.9", "other"), None);
         assert_eq!(choose("u", None, "::ffff:10.1.2.3", "other"), Some("inside"));
+    }
+
+    #[test]
+    fn no_other_spelling_walks_past_a_pattern() {
+        for (pattern, name) in
+            [("bob", "BOB"), ("Bob", " bob"), (" bob ", "bob"), ("[A-C]nna", "anna"), ("MÜ*", "müller")]
+        {
+            assert!(Glob::new(pattern).unwrap().matches(name.as_bytes()), "{pattern} {name}");
+        }
+        assert!(!Glob::new("[!a-z]*").unwrap().matches(b"Bob"));
+        assert!(!Glob::new("bob").unwrap().matches(b"bo b"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 
 use super::route::Glob;
+use super::user_name::folded;
 
 /// What a code has without further words (RFC 6238 §4, RFC 4226 §5.3).
 const PERIOD: u64 = 30;
@@ -41,7 +42,7 @@ pub enum RequiredFor {
     Users(Vec<Glob>),
 }
 
-/// The secrets of users.
+/// The secrets of users, by their folded names.
 #[derive(Clone, Default)]
 pub struct Secrets {
     users: HashMap<Vec<u8>, Totp>,
@@ -87,7 +88,7 @@ impl Secrets {
             }
             match entry(line) {
                 Ok((user, totp)) => {
-                    if users.insert(user.as_bytes().to_vec(), totp).is_some() {
+                    if users.insert(folded(user.as_bytes()), totp).is_some() {
                         flaws.push(format!("line {}: the user stands there a second time", at + 1));
                     }
                 }
@@ -153,14 +154,14 @@ impl SecondFactor {
             RequiredFor::Everyone => true,
             RequiredFor::Users(globs) => globs.iter().any(|glob| glob.matches(user)),
         };
-        required || self.secrets.users.contains_key(user)
+        required || self.secrets.users.contains_key(&folded(user))
     }
 
     /// The bare password and the code behind its last colon, where there is one.
     pub fn split<'a>(&self, user: &[u8], password: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let at = password.iter().rposition(|byte| *byte == b':')?;
         let (bare, code) = (&password[..at], &password[at + 1..]);
-        let fits = match self.secrets.users.get(user) {
+        let fits = match self.secrets.users.get(&folded(user)) {
             Some(totp) => code.len() == usize::from(totp.digits()),
             None => (usize::from(DIGITS)..=MOST_DIGITS).contains(&code.len()),
         };
@@ -172,7 +173,8 @@ impl SecondFactor {
     /// # Errors
     /// Why it does not.
     pub fn check(&self, user: &[u8], code: &[u8], now: Duration) -> Result<(), CodeFlaw> {
-        let totp = self.secrets.users.get(user).ok_or(CodeFlaw::NoSecret)?;
+        let user = folded(user);
+        let totp = self.secrets.users.get(&user).ok_or(CodeFlaw::NoSecret)?;
         let present = now.as_secs() / totp.step();
         let mut matching = None;
         // All of them, whichever it is.
@@ -184,7 +186,7 @@ impl SecondFactor {
         }
         let period = matching.ok_or(CodeFlaw::Wrong)?;
         let mut used = self.used.lock();
-        let last = used.entry(user.to_vec()).or_default();
+        let last = used.entry(user).or_default();
         if *last >= period {
             return Err(CodeFlaw::Used);
         }
@@ -298,6 +300,22 @@ mod tests {
             assert_eq!(some.concerns(user.as_bytes()), concerned, "{user}");
         }
         assert!(factor("", RequiredFor::Everyone).concerns(b"anna"));
+    }
+
+    /// They are one user to many servers, and one code is for one login.
+    #[test]
+    fn no_other_spelling_is_without_a_code() {
+        let factor = factor(&format!("Bob:{SECRET}:8"), RequiredFor::Users(vec![Glob::new("Ext-*").unwrap()]));
+        for user in ["bob", "BOB", " bob ", "ext-1", "EXT-1", " ext-1"] {
+            assert!(factor.concerns(user.as_bytes()), "{user}");
+        }
+        assert_eq!(factor.split(b"bOB", b"x:94287082"), Some((&b"x"[..], &b"94287082"[..])));
+        assert_eq!(factor.check(b"BOB", b"94287082", at(59)), Ok(()));
+        assert_eq!(factor.check(b" bob", b"94287082", at(59)), Err(CodeFlaw::Used));
+        assert_eq!(
+            Secrets::parse(&format!("bob:{SECRET}\nBOB:{SECRET}")).unwrap_err(),
+            ["line 2: the user stands there a second time"]
+        );
     }
 
     /// Where `required` does not have them, they would come in without a code, and nobody would know.

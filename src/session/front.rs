@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::event::{Handshake, Reason};
-use crate::ftp::{Command, Cut, Flaw, LineCutter, Reply, ReplyLine};
+use crate::ftp::{Command, Cut, Flaw, LineCutter, Reply, ReplyLine, Verb};
 use crate::net::{Socket, is_header};
 use crate::policy::Refusal;
 use crate::tls::{HandshakeFailure, Secured, SessionTls, Stream, WhyClosed, Wire, WireEvent};
@@ -26,6 +26,8 @@ pub(super) struct FrontLeg {
     commands: LineCutter,
     command_length: usize,
     beginning: Beginning,
+    /// No command has come yet.
+    fresh: bool,
 }
 
 /// What a client has sent so far.
@@ -74,6 +76,7 @@ impl FrontLeg {
             commands: LineCutter::commands(command_length),
             command_length,
             beginning: Beginning::Nothing,
+            fresh: true,
         }
     }
 
@@ -158,7 +161,7 @@ impl FrontLeg {
         tls: &mut SessionTls,
         deadline: Duration,
     ) -> Result<(Self, Option<String>, Handshake), HandshakeFailure> {
-        let Self { wire, mut commands, command_length, beginning: _ } = self;
+        let Self { wire, mut commands, command_length, beginning: _, fresh: _ } = self;
         let discarded = commands.discard();
         if discarded > 0 {
             tracing::debug!(discarded, "plaintext behind AUTH was thrown away");
@@ -170,13 +173,13 @@ impl FrontLeg {
 
     /// Ends TLS and goes on in clear. What was answered must have been flushed.
     pub(super) async fn unsecure(self) -> Result<Self, WhyClosed> {
-        let Self { wire, commands, command_length, beginning } = self;
+        let Self { wire, commands, command_length, beginning, fresh } = self;
         let plain = timeout(END_TLS, wire.into_stream().end_tls())
             .await
             .map_err(|_| WhyClosed::Broken(std::io::ErrorKind::TimedOut.into()))?
             .map_err(WhyClosed::from)?;
         // Commands sent ahead came under TLS and are run.
-        Ok(Self { wire: Wire::new(plain), commands, command_length, beginning })
+        Ok(Self { wire: Wire::new(plain), commands, command_length, beginning, fresh })
     }
 
     fn next_command(&mut self) -> Option<FrontEvent> {
@@ -184,8 +187,12 @@ impl FrontLeg {
             return Some(FrontEvent::Flawed(Refusal::ProxyHeaderForeign));
         }
         let event = match self.commands.next_cut()? {
+            Cut::Line(line) if self.fresh && Verb::is_http(&line) => FrontEvent::Flawed(Refusal::HttpVerb),
             Cut::Line(line) => match Command::parse(&line) {
-                Ok(command) => FrontEvent::Command(command),
+                Ok(command) => {
+                    self.fresh = false;
+                    FrontEvent::Command(command)
+                }
                 Err(_) => FrontEvent::Flawed(Refusal::NotACommand),
             },
             Cut::Flawed(Flaw::TooLong) => FrontEvent::Flawed(Refusal::LineTooLong),

@@ -108,7 +108,7 @@ impl Lobby {
             };
             match event {
                 Ok(FrontEvent::Drained) => {}
-                Ok(FrontEvent::Flawed(refusal)) if refusal == Refusal::ProxyHeaderForeign => {
+                Ok(FrontEvent::Flawed(refusal @ (Refusal::ProxyHeaderForeign | Refusal::HttpVerb))) => {
                     return Err((By::Client, Why::Refused(refusal)));
                 }
                 Ok(FrontEvent::Flawed(refusal)) => self.refuse(Verb::Other, refusal),
@@ -126,9 +126,6 @@ impl Lobby {
         let fresh = std::mem::replace(&mut self.fresh, false);
         if fresh && command.name().eq_ignore_ascii_case(b"PROXY") {
             return Early::Leave(By::Client, Why::Refused(Refusal::ProxyHeaderForeign));
-        }
-        if fresh && Verb::is_http(command.name()) {
-            return Early::Leave(By::Client, Why::Refused(Refusal::HttpVerb));
         }
         let verb = command.verb();
         let private = self.front.is_private();

@@ -12,7 +12,7 @@ use super::second_factor::{Factor, Proof, code_required};
 use crate::backend::{BackLeg, Backend, BackendError, WholeReply};
 use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, clear_proof};
+use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, clear_proof, is_unmistakable};
 use crate::tls::WhyClosed;
 
 /// Wrong passwords in one session, after which it ends (RFC 2577 §5).
@@ -139,6 +139,10 @@ impl Lobby {
     async fn user(&mut self, command: Command, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
         if !command.has_argument() {
             self.refuse(Verb::User, Refusal::Syntax);
+            return Ok(Step::On);
+        }
+        if !is_unmistakable(command.argument()) {
+            self.refuse(Verb::User, Refusal::UserWithControls);
             return Ok(Step::On);
         }
         let user = command.argument().to_vec();

@@ -246,7 +246,10 @@ impl SessionTls {
         };
         let handshake = describe(stream.get_ref().1, Leg::Front, Channel::Control);
         self.control_name.clone_from(&sni);
-        self.client = stream.get_ref().1.peer_certificates().and_then(ClientIdentity::of);
+        self.client = match stream.get_ref().1.peer_certificates() {
+            None => None,
+            Some(chain) => Some(ClientIdentity::of(chain).ok_or_else(unreadable)?),
+        };
         Ok(Secured { stream: Stream::Server(Box::new(stream)), sni, handshake })
     }
 
@@ -295,6 +298,11 @@ impl SessionTls {
         config.send_tls13_tickets = if self.tickets.enabled() { tickets } else { 0 };
         Arc::new(config)
     }
+}
+
+/// Who shows a certificate is never taken for one who shows none.
+fn unreadable() -> HandshakeFailure {
+    HandshakeFailure::new(HandshakeResult::CertificateRejected, "the certificate cannot be read")
 }
 
 /// Lets a client hear the alert that says what is wrong with its certificate. With TLS 1.3 it believes itself connected

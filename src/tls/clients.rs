@@ -129,7 +129,7 @@ fn revocation_lists(path: &Path) -> Result<(Vec<CertificateRevocationListDer<'st
 }
 
 impl ClientIdentity {
-    /// Whose certificate it is; `None`: it cannot be read, which a verified one can.
+    /// Whose certificate it is; `None`: it cannot be read.
     pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let leaf = chain.first()?.clone().into_owned();
         let (_, parsed) = X509Certificate::from_der(&leaf).ok()?;

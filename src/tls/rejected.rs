@@ -1,6 +1,7 @@
 //! Whose certificate was rejected, for the log. rustls says why, and forgets which one it was.
 //!
-//! Invariant: what is told of it is printable and bounded. It is a stranger's text: nothing in it has been verified.
+//! Invariants: what is told of it is printable and bounded. It is a stranger's text: nothing in it has been verified. A
+//! certificate that cannot be read is rejected, whatever it is signed with.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use tokio_rustls::rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use tokio_rustls::rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::clients::ClientIdentity;
 use super::failure::HandshakeFailure;
@@ -73,7 +74,12 @@ impl ClientCertVerifier for Remembering {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.0.verify_client_cert(leaf, intermediates, now).inspect_err(|_| {
+        let verified = self.0.verify_client_cert(leaf, intermediates, now).and_then(|verified| {
+            // Whose it is could not be told, and a client without a certificate may be anybody.
+            let readable = ClientIdentity::of(std::slice::from_ref(leaf)).is_some();
+            readable.then_some(verified).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))
+        });
+        verified.inspect_err(|_| {
             // Outside a handshake that asks for it nobody would hear of it.
             let _ = REJECTED.try_with(|rejected| rejected.replace(Some(told(leaf))));
         })

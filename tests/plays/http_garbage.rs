@@ -18,6 +18,28 @@ async fn an_http_verb_as_the_first_command_ends_the_session() {
     stage.backend().is_not_dialled().await;
 }
 
+/// WebDAV, UPnP and whatever comes: the version at the end tells.
+#[tokio::test]
+async fn a_request_of_http_ends_the_session_whatever_its_method() {
+    let stage = Stage::plain().await;
+    for request in
+        ["PROPFIND / HTTP/1.1", "MKCOL /a b HTTP/1.0", "M-SEARCH * HTTP/1.1", "USER / HTTP/2", "patch x http/1.1"]
+    {
+        let mut client = stage.client().await;
+        client.talk.say_raw(format!("{request}\r\nHost: x\r\n\r\nUSER bob\r\n")).await;
+        client.refused(421, "http_verb").await;
+        assert_eq!(client.ends().await, End::Fin);
+    }
+    stage.counts("sessions_total{listener=\"explicit\",outcome=\"http_verb\"}", 5).await;
+    stage.is_empty().await;
+    // Later it is a name like any other.
+    let mut client = stage.secured_client().await;
+    let mut backend = stage.logs_in(&mut client).await;
+    client.says("DELE a HTTP/1.1").await;
+    backend.hears_and_says("DELE a HTTP/1.1", "250 Gone").await;
+    client.hears("250 Gone").await;
+}
+
 #[tokio::test]
 async fn an_http_verb_under_implicit_tls_ends_the_session() {
     let stage = Stage::plain().await;

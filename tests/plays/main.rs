@@ -45,6 +45,7 @@ mod replies;
 mod resumption;
 mod second_factor;
 mod secrets;
+mod spelling;
 mod stage;
 mod telnet;
 mod timeouts;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
+use crate::policy::user_name::folded;
+
 /// The longest user name that is told apart. Longer ones with the same beginning count as one, so that memory is bounded.
 const NAME: usize = 128;
 
@@ -75,8 +77,9 @@ impl fmt::Display for Origin {
 impl UserKey {
     /// The key of the argument of USER.
     pub fn of(user: &[u8]) -> Self {
-        let user = user.trim_ascii();
-        Self(user[..user.len().min(NAME)].to_ascii_lowercase().into())
+        let mut name = folded(user);
+        name.truncate(NAME);
+        Self(name.into())
     }
 
     /// The name as it is counted.

@@ -54,6 +54,7 @@ impl Severity {
             | Refusal::ForeignProtocol
             | Refusal::LineTooLong
             | Refusal::LineWithNul
+            | Refusal::UserWithControls
             | Refusal::LineWithBareCr
             | Refusal::NotACommand
             | Refusal::NotImplemented

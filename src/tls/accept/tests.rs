@@ -2,11 +2,17 @@
 
 use std::sync::atomic::AtomicU64;
 
-use rustls::client::{ClientSessionMemoryCache, Resumption as ClientResumption, Tls12Resumption};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption as ClientResumption, Tls12Resumption};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerified;
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -198,4 +204,97 @@ async fn a_ticket_of_a_forgotten_data_connection_has_expired() {
     }
     scene.session.tickets.forget_data_connections();
     assert_eq!(scene.data().await.0, Resumption::Expired);
+}
+
+/// An authority that signs whatever it is given, and a client that shows it.
+#[derive(Debug)]
+struct Careless(Option<Arc<CertifiedKey>>);
+
+impl ClientCertVerifier for Careless {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+impl ResolvesClientCert for Careless {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Who shows a certificate that names nobody is not let in as one who shows none.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_is_rejected_though_it_is_verified() {
+    let own = rcgen::generate_simple_self_signed(vec!["bob".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+    let (whole, garbage) = (own.cert.der().clone(), CertificateDer::from(own.cert.der()[..40].to_vec()));
+    let identity = Identity::self_signed(&["gateway.test".into()]).unwrap();
+    let identities = Arc::new(Identities::single(identity.clone()));
+    for version in [&TLS13, &TLS12] {
+        for (leaf, expected) in [(None, Ok(None)), (Some(&whole), Ok(Some(()))), (Some(&garbage), Err(()))] {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from(identity.leaf().to_vec())).unwrap();
+            let shown = leaf.map(|leaf| Arc::new(CertifiedKey::new(vec![leaf.clone()], Arc::clone(&key))));
+            let client = ClientConfig::builder_with_protocol_versions(&[version])
+                .with_root_certificates(roots)
+                .with_client_cert_resolver(Arc::new(Careless(shown)));
+            let careless: Arc<dyn ClientCertVerifier> = Arc::new(Careless(None));
+            let authorities = ClientAuthorities { request: Arc::clone(&careless), require: careless };
+            let front = FrontTls::new(Arc::clone(&identities), MinimumVersion::Tls12, DataResumption::Off).unwrap();
+            let front = front.asking(&identities, MinimumVersion::Tls12, &authorities).unwrap();
+            let mut session = front.session_asking(ClientCertificate::Request).unwrap();
+            let (near, far) = pair().await;
+            let connector = TlsConnector::from(Arc::new(client));
+            let (secured, _connected) =
+                tokio::join!(session.secure_control(near, DEADLINE), connector.connect(name("gateway.test"), far),);
+            match secured {
+                Ok(_) => assert_eq!(Ok(session.client().map(|_| ())), expected),
+                Err(failure) => {
+                    assert_eq!(failure.result, HandshakeResult::CertificateRejected);
+                    assert!(failure.detail.ends_with("the certificate cannot be read"), "{}", failure.detail);
+                    assert_eq!(expected, Err(()));
+                }
+            }
+        }
+    }
 }
