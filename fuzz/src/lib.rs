@@ -8,6 +8,7 @@ mod configuration;
 mod hello;
 mod paths;
 mod proxy;
+mod server;
 mod text;
 mod totp;
 mod world;

@@ -1,8 +1,12 @@
 //! Where a command goes: its path from the root, as far as text can tell.
 //!
 //! Invariants: a path is bytes; what cannot be told for sure has no path, and a rule that asks for one refuses. That holds
-//! for what servers are known to read otherwise than as it stands: `~`, a backslash, a drive letter, quotes, names of dots
-//! and blanks, patterns in braces and brackets. What a link on the server leads to cannot be seen here.
+//! for what servers are known to read otherwise than as it stands: `~`, a backslash, a drive letter, quotes, control bytes,
+//! blanks at either end, names of dots and blanks, patterns in braces and brackets. What a link on the server leads to
+//! cannot be seen here.
+//!
+//! A working directory is a folder and no name: it moves when somebody renames it, and nobody tells. What goes down from
+//! it stays in the folder; `..` leads to wherever the folder is by now. So a relative path that goes up has no path.
 
 use super::path_pattern::PathPattern;
 use crate::ftp::{Command, ReplyLine, Verb};
@@ -29,14 +33,20 @@ impl WorkingDirectory {
     /// to it; what says where it is, is believed.
     pub fn follow(&mut self, verb: Verb, line: &ReplyLine) {
         match verb {
-            Verb::Pwd | Verb::Xpwd if line.code.number() == 257 && (line.first || line.last) => {
-                let told = Self::told(line.text());
+            Verb::Pwd | Verb::Xpwd if line.first || line.last => {
+                if line.first {
+                    *self = Self::Unasked;
+                }
+                let told = if line.code.number() == 257 { Self::told(line.text()) } else { Self::Unasked };
                 // Of several lines one has the path.
-                if told != Self::Unknown || (line.last && *self == Self::Unasked) {
+                if matches!(told, Self::Known(_)) || (line.last && *self == Self::Unasked) {
                     *self = told;
                 }
             }
-            Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup | Verb::Site | Verb::Other => *self = Self::Unasked,
+            // Of what is renamed or removed the session may be in.
+            Verb::Rnto | Verb::Rmd | Verb::Xrmd => *self = Self::Unasked,
+            Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup => *self = Self::Unasked,
+            Verb::Site | Verb::Other | Verb::Pass | Verb::Acct => *self = Self::Unasked,
             _ => {}
         }
     }
@@ -53,7 +63,12 @@ fn quoted(text: &[u8]) -> Option<Vec<u8>> {
                 path.push(b'"');
                 rest = behind;
             }
-            None => return path.starts_with(b"/").then_some(path),
+            None => {
+                // Pure-FTPd does not write a quote in a name twice: then the path goes on behind it.
+                let behind = &rest[end + 1..];
+                let ended = matches!(behind, [] | [b' ', ..] | b".") && !behind.contains(&b'"');
+                return (ended && path.starts_with(b"/")).then_some(path);
+            }
         }
     }
 }
@@ -82,54 +97,135 @@ enum Reach {
     NewFile,
 }
 
-/// The target of a command. `None`: it cannot be told.
+/// Where relative paths begin.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    here: &'a WorkingDirectory,
+    /// Relative paths that go up are read as text, as if nobody had renamed the folder since.
+    upwards: bool,
+}
+
+/// The target of a command, for a rule. `None`: it cannot be told for sure.
 pub(super) fn target(command: &Command, here: &WorkingDirectory) -> Option<Target> {
-    let argument = command.argument();
-    let one = |reach| Some(Target { paths: vec![resolve(here, argument)?], reach });
-    match command.verb() {
-        Verb::Cdup | Verb::Xcup => Some(Target { paths: vec![resolve(here, b"..")?], reach: Reach::Itself }),
-        Verb::List | Verb::Nlst | Verb::Stat => listing(argument, here),
-        Verb::Mlsd | Verb::Mlst if argument.is_empty() => {
-            Some(Target { paths: vec![resolve(here, b".")?], reach: Reach::Contents })
+    // Behind a move the server says where the session is, whatever this is about now.
+    let upwards = matches!(command.verb(), Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup);
+    Start { here, upwards }.target(command)
+}
+
+impl Start<'_> {
+    fn target(self, command: &Command) -> Option<Target> {
+        let argument = command.argument();
+        // Ahead of everything, also of where options end.
+        if has_control(argument) {
+            return None;
         }
-        Verb::Mlsd | Verb::Mlst => one(Reach::Contents),
-        Verb::Stou => stored_unique(argument, here),
-        Verb::Mdtm | Verb::Mfmt => {
-            let (mut paths, told) = (Vec::new(), behind_time(argument));
-            // MFMT takes nothing but a time in front; MDTM may mean the whole.
-            if command.verb() == Verb::Mdtm || told.is_none() {
-                paths.push(resolve(here, argument)?);
+        let one = |reach| Some(Target { paths: vec![self.resolve(argument)?], reach });
+        match command.verb() {
+            Verb::Cdup | Verb::Xcup => Some(Target { paths: vec![self.resolve(b"..")?], reach: Reach::Itself }),
+            Verb::List | Verb::Nlst | Verb::Stat => self.listing(argument),
+            Verb::Mlsd | Verb::Mlst if argument.is_empty() => {
+                Some(Target { paths: vec![self.resolve(b".")?], reach: Reach::Contents })
             }
-            // A server may read for a time what is none.
-            let behind_blank = argument.iter().position(|byte| *byte == b' ').map(|at| &argument[at + 1..]);
-            let named = told.or_else(|| behind_blank.filter(|_| command.verb() == Verb::Mfmt));
-            if let Some(name) = named {
-                paths.push(resolve(here, name)?);
+            Verb::Mlsd | Verb::Mlst => one(Reach::Contents),
+            Verb::Stou => self.stored_unique(argument),
+            Verb::Mdtm | Verb::Mfmt => {
+                let (mut paths, told) = (Vec::new(), behind_time(argument));
+                // MFMT takes nothing but a time in front; MDTM may mean the whole.
+                if command.verb() == Verb::Mdtm || told.is_none() {
+                    paths.push(self.resolve(argument)?);
+                }
+                // A server may read for a time what is none.
+                let behind_blank = argument.iter().position(|byte| *byte == b' ').map(|at| &argument[at + 1..]);
+                let named = told.or_else(|| behind_blank.filter(|_| command.verb() == Verb::Mfmt));
+                if let Some(name) = named {
+                    paths.push(self.resolve(name)?);
+                }
+                Some(Target { paths, reach: Reach::Itself })
             }
-            Some(Target { paths, reach: Reach::Itself })
+            Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
+            Verb::Dele
+            | Verb::Retr
+            | Verb::Stor
+            | Verb::Appe
+            | Verb::Mkd
+            | Verb::Xmkd
+            | Verb::Size
+            | Verb::Cwd
+            | Verb::Xcwd => one(Reach::Itself),
+            _ => None,
         }
-        Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => one(Reach::Tree),
-        Verb::Dele
-        | Verb::Retr
-        | Verb::Stor
-        | Verb::Appe
-        | Verb::Mkd
-        | Verb::Xmkd
-        | Verb::Size
-        | Verb::Cwd
-        | Verb::Xcwd => one(Reach::Itself),
-        _ => None,
+    }
+
+    /// `LIST -la /x`: what begins with a dash is for the server's `ls`. A server that has none takes it for a name.
+    fn listing(self, argument: &[u8]) -> Option<Target> {
+        let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
+        while rest.starts_with(b"-") {
+            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            let option = &rest[..end];
+            if option.contains(&b'/') {
+                return None;
+            }
+            recursive |= option.contains(&b'R') || option.starts_with(b"--");
+            rest = rest[end..].trim_ascii_start();
+        }
+        // With what stands before it, it would be no path from the root, and `..` would lead elsewhere.
+        if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up(rest) {
+            return None;
+        }
+        let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => rest.split_at(slash + 1),
+            None => (&rest[..0], rest),
+        };
+        let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
+        // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
+        // `.*` fits `..` as well.
+        let fits_above = name.starts_with(b".") && has_pattern(name);
+        if has_pattern(folder) || fits_above || name.iter().any(|byte| b"[]{}".contains(byte)) {
+            return None;
+        }
+        let (path, reach) = match has_pattern(name) {
+            true => (self.resolve(if folder.is_empty() { b"." } else { folder })?, Reach::Something),
+            false => (self.resolve(if rest.is_empty() { b"." } else { rest })?, Reach::Contents),
+        };
+        let reach = if recursive { Reach::Listing } else { reach };
+        Some(Target { paths: vec![path], reach })
+    }
+
+    /// STOU: the server chooses the name, in the working directory or beside the one that was given.
+    fn stored_unique(self, argument: &[u8]) -> Option<Target> {
+        let mut folder = self.resolve(if argument.is_empty() { b"." } else { argument })?;
+        if !argument.is_empty() {
+            folder.truncate(folder.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1));
+        }
+        Some(Target { paths: vec![folder], reach: Reach::NewFile })
+    }
+
+    /// The path from the root.
+    fn resolve(self, argument: &[u8]) -> Option<Vec<u8>> {
+        let (first, last) = (argument.first()?, argument.last()?);
+        let drive = argument.get(1) == Some(&b':') && first.is_ascii_alphabetic();
+        // Many servers skip a blank in front of the name, some one behind it.
+        if drive || b"~\"' ".contains(first) || *last == b' ' {
+            return None;
+        }
+        match (first, self.here) {
+            (b'/', _) => fold(Vec::new(), argument),
+            (_, WorkingDirectory::Known(_)) if goes_up(argument) && !self.upwards => None,
+            (_, WorkingDirectory::Known(here)) => fold(here.clone(), argument),
+            (_, WorkingDirectory::Unasked | WorkingDirectory::Unknown) => None,
+        }
     }
 }
 
-/// Where a command's file or folder lies, from the root, for whoever keeps a record. `None`: it cannot be told.
+/// Where a command's file or folder lies, from the root, for whoever keeps a record: from where the server last said the
+/// session is. `None`: it cannot be told.
 pub fn located(command: &Command, here: &WorkingDirectory) -> Option<Vec<u8>> {
-    target(command, here)?.paths.pop()
+    Start { here, upwards: true }.target(command)?.paths.pop()
 }
 
 /// Where a name that the server has said lies.
 pub fn located_name(here: &WorkingDirectory, name: &[u8]) -> Option<Vec<u8>> {
-    resolve(here, name)
+    Start { here, upwards: true }.resolve(name)
 }
 
 /// Whether MDTM's argument has a time to set in front.
@@ -144,66 +240,18 @@ pub(super) fn behind_time(argument: &[u8]) -> Option<&[u8]> {
     (digits >= 14 && name.len() > 1).then(|| &name[1..])
 }
 
-/// `LIST -la /x`: what begins with a dash is for the server's `ls`. A server that has none takes it for a name.
-fn listing(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
-    let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
-    while rest.starts_with(b"-") {
-        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-        let option = &rest[..end];
-        if option.contains(&b'/') {
-            return None;
-        }
-        recursive |= option.contains(&b'R') || option.starts_with(b"--");
-        rest = rest[end..].trim_ascii_start();
-    }
-    // With what stands before it, it would be no path from the root, and `..` would lead elsewhere.
-    let goes_up = rest.split(|byte| *byte == b'/').any(|name| name == b"..");
-    if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up {
-        return None;
-    }
-    let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => rest.split_at(slash + 1),
-        None => (&rest[..0], rest),
-    };
-    let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
-    // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
-    if has_pattern(folder) || name.iter().any(|byte| b"[]{}".contains(byte)) {
-        return None;
-    }
-    let (path, reach) = match has_pattern(name) {
-        true => (resolve(here, if folder.is_empty() { b"." } else { folder })?, Reach::Something),
-        false => (resolve(here, if rest.is_empty() { b"." } else { rest })?, Reach::Contents),
-    };
-    let reach = if recursive { Reach::Listing } else { reach };
-    Some(Target { paths: vec![path], reach })
+/// A byte that some servers take for another: Pure-FTPd reads `_`.
+fn has_control(text: &[u8]) -> bool {
+    text.iter().any(u8::is_ascii_control)
 }
 
-/// STOU: the server chooses the name, in the working directory or beside the one that was given.
-fn stored_unique(argument: &[u8], here: &WorkingDirectory) -> Option<Target> {
-    let mut folder = resolve(here, if argument.is_empty() { b"." } else { argument })?;
-    if !argument.is_empty() {
-        folder.truncate(folder.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1));
-    }
-    Some(Target { paths: vec![folder], reach: Reach::NewFile })
-}
-
-/// The path from the root.
-fn resolve(here: &WorkingDirectory, argument: &[u8]) -> Option<Vec<u8>> {
-    let first = argument.first()?;
-    let drive = argument.get(1) == Some(&b':') && first.is_ascii_alphabetic();
-    if drive || b"~\"'".contains(first) {
-        return None;
-    }
-    match (first, here) {
-        (b'/', _) => fold(Vec::new(), argument),
-        (_, WorkingDirectory::Known(here)) => fold(here.clone(), argument),
-        (_, WorkingDirectory::Unasked | WorkingDirectory::Unknown) => None,
-    }
+fn goes_up(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|name| name == b"..")
 }
 
 /// Walks on from a path: `.` stays, `..` goes up, but not above the root.
 fn fold(from: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
-    if path.contains(&b'\\') {
+    if path.contains(&b'\\') || has_control(path) {
         return None;
     }
     let mut folded = if from == b"/" { Vec::new() } else { from };
@@ -266,19 +314,33 @@ mod tests {
         assert_eq!(WorkingDirectory::told(b"\"/a \"\"b\"\"/c\" is the current directory"), known(b"/a \"b\"/c"));
         assert_eq!(WorkingDirectory::told(b"\"/\""), known(b"/"));
         assert_eq!(WorkingDirectory::told(b"\"/m\xfcll/../x/\""), known(b"/x"));
-        for text in [&b"/no quotes"[..], b"\"\"", b"\"a\"", b"\"/a", b"\"/a\\b\"", b"\"~\""] {
+        assert_eq!(WorkingDirectory::told(b"\"/x\"."), known(b"/x"));
+        for text in [
+            &b"/no quotes"[..],
+            b"\"\"",
+            b"\"a\"",
+            b"\"/a",
+            b"\"/a\\b\"",
+            b"\"~\"",
+            b"\"/a\x01b\"",
+            b"\"/out/q\"r\" is your current location",
+            b"\"/out/q\" r\" is your current location",
+            b"\"/out/q\".\" is your current location",
+        ] {
             assert_eq!(WorkingDirectory::told(text), WorkingDirectory::Unknown, "{text:?}");
         }
     }
 
     #[test]
     fn paths_are_resolved_and_what_is_read_in_two_ways_is_not() {
-        let resolve = |argument: &[u8]| resolve(&known(b"/a/b"), argument);
+        let here = known(b"/a/b");
+        let resolve = |argument: &[u8]| Start { here: &here, upwards: false }.resolve(argument);
         for (argument, path) in [
             (&b"c"[..], &b"/a/b/c"[..]),
-            (b"../c", b"/a/c"),
-            (b"../../../../c", b"/c"),
-            (b"..", b"/a"),
+            (b"/a/../c", b"/c"),
+            (b"/../../../c", b"/c"),
+            (b"./c/.", b"/a/b/c"),
+            (b"..c/d..", b"/a/b/..c/d.."),
             (b"/", b"/"),
             (b"/x//./y/", b"/x/y"),
             (b"12:30.csv", b"/a/b/12:30.csv"),
@@ -287,10 +349,65 @@ mod tests {
         ] {
             assert_eq!(resolve(argument).as_deref(), Some(path), "{argument:?}");
         }
-        for argument in
-            [&b""[..], b"~", b"~bob/x", b"..\\x", b"C:/x", b"\"/x\"", b"'X.Y'", b".../x", b".. /x", b" /x", b"\t"]
-        {
+        let unclear: [&[u8]; 20] = [
+            b"",
+            b"~",
+            b"~bob/x",
+            b"..\\x",
+            b"C:/x",
+            b"\"/x\"",
+            b"'X.Y'",
+            b".../x",
+            b".. /x",
+            b" /x",
+            b" x",
+            b"x ",
+            b"\t",
+            b"my\x01key",
+            b"/my\x7fkey",
+            b"/x\x0b",
+            b"..",
+            b"../c",
+            b"c/..",
+            b"c/../d",
+        ];
+        for argument in unclear {
             assert_eq!(resolve(argument), None, "{argument:?}");
+        }
+    }
+
+    fn line(text: &str) -> ReplyLine {
+        let mut cutter = crate::ftp::ReplyCutter::new(4096);
+        cutter.push(text.as_bytes());
+        cutter.next_line().unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_may_have_moved_the_session_makes_it_be_asked_again() {
+        for verb in Verb::ALL.iter().copied().chain([Verb::Other]) {
+            let stays =
+                !matches!(verb, Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup | Verb::Rnto | Verb::Rmd | Verb::Xrmd)
+                    && !matches!(verb, Verb::Site | Verb::Other | Verb::Pass | Verb::Acct | Verb::Pwd | Verb::Xpwd);
+            for reply in ["250 Done\r\n", "550 No\r\n"] {
+                let mut here = known(b"/a");
+                here.follow(verb, &line(reply));
+                assert_eq!(here, if stays { known(b"/a") } else { WorkingDirectory::Unasked }, "{verb:?}");
+            }
+        }
+    }
+
+    /// A PWD that the server does not answer with a path leaves nothing of an older one.
+    #[test]
+    fn the_last_word_counts_and_no_older_one() {
+        for (reply, told) in [
+            ("257 \"/b\" is here\r\n", known(b"/b")),
+            ("257 \"/out/q\"r\" is here\r\n", WorkingDirectory::Unknown),
+            ("257 nowhere\r\n", WorkingDirectory::Unknown),
+            ("550 Gone\r\n", WorkingDirectory::Unasked),
+        ] {
+            let mut here = known(b"/a");
+            here.follow(Verb::Pwd, &line(reply));
+            assert_eq!(here, told, "{reply}");
         }
     }
 
@@ -312,6 +429,8 @@ mod tests {
             }
             let command = Command::new(Verb::Retr, argument.clone());
             let pattern = [PathPattern::new("/in/**").unwrap()];
+            let from_root = argument.starts_with('/');
+            prop_assert!(from_root || !names.iter().any(|name| name == "..") || target(&command, &known(b"/in")).is_none());
             if let Some(target) = target(&command, &known(b"/in")) {
                 prop_assert_eq!(target.lies_in(&pattern), walked.first() == Some(&"in") && walked.len() > 1, "{}", argument);
             }

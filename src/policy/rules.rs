@@ -48,7 +48,15 @@ pub struct Rights {
 struct Request<'a> {
     command: &'a Command,
     group: Option<Group>,
-    site: Option<&'a [u8]>,
+    site: Option<Site<'a>>,
+}
+
+/// The word of a SITE.
+enum Site<'a> {
+    /// This one, for every server.
+    Word(&'a [u8]),
+    /// Servers may find another one in it: ProFTPD takes off quotes, and ends a word at any blank byte.
+    Unclear,
 }
 
 impl CommandRules {
@@ -95,7 +103,7 @@ impl Rights {
         let request = Request::of(command);
         let mut elsewhere = false;
         for rule in &self.rules {
-            let denied = rule.deny.iter().any(|entry| request.is(entry));
+            let denied = rule.deny.iter().any(|entry| request.may_be(entry));
             if !denied && !rule.allow.iter().any(|entry| request.is(entry)) {
                 continue;
             }
@@ -118,11 +126,18 @@ impl Rights {
     }
 }
 
+impl<'a> Site<'a> {
+    fn of(argument: &'a [u8]) -> Self {
+        let word = argument.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let plain = word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+        if plain && !word.is_empty() { Self::Word(word) } else { Self::Unclear }
+    }
+}
+
 impl<'a> Request<'a> {
     fn of(command: &'a Command) -> Self {
         let argument = command.argument();
-        let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let site = (command.verb() == Verb::Site).then(|| words.next().unwrap_or_default());
+        let site = (command.verb() == Verb::Site).then(|| Site::of(argument));
         // With a time in front of the name MDTM sets the time on many servers.
         let group = match command.verb() {
             Verb::Mdtm if super::paths::behind_time(argument).is_some() => Some(Group::Write),
@@ -131,13 +146,18 @@ impl<'a> Request<'a> {
         Self { command, group, site }
     }
 
+    /// An entry is about it, or it cannot be told.
+    fn may_be(&self, entry: &Entry) -> bool {
+        self.is(entry) || matches!((entry, &self.site), (Entry::Site(_), Some(Site::Unclear)))
+    }
+
     /// An entry is about it.
     fn is(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Group(group) => self.group == Some(*group),
             Entry::Verb(verb) => self.command.verb() == *verb,
             Entry::Named(name) => self.command.verb() == Verb::Other && self.command.name().eq_ignore_ascii_case(name),
-            Entry::Site(word) => self.site.is_some_and(|own| own.eq_ignore_ascii_case(word)),
+            Entry::Site(word) => matches!(self.site, Some(Site::Word(own)) if own.eq_ignore_ascii_case(word)),
         }
     }
 

@@ -199,7 +199,13 @@ async fn changes_are_told_with_what_the_server_said() {
         ("SITE PSWD sesame open", "200 Done"),
         ("XPSWD sesame", "200 Done"),
     ] {
-        asks(&mut scene, command, answer).await;
+        scene.client.says(command).await;
+        // What was renamed or removed may have been where the session is.
+        if ["RNTO stray", "MKD d", "MFMT 20260101000000 f"].contains(&command) {
+            is_asked_where(&mut scene, "/home").await;
+        }
+        scene.backend.hears_and_says(command, answer).await;
+        scene.client.hears(answer).await;
     }
     is_over(scene).await;
     let deletes = desk.lines("delete");

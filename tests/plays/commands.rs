@@ -64,9 +64,99 @@ async fn commands_of_site_are_told_apart() {
         let heard = scene.client.reply("a refusal").await;
         assert!(heard.code >= 500, "{heard:?}");
     }
+    // ProFTPD takes off quotes, and ends a word at any blank byte.
+    for command in ["SITE \"EXEC\" id", "SITE EXEC\x0bid", "SITE EXEC\tid", "SITE  EXEC id", "SITE E\\XEC id"] {
+        is_refused(&mut scene, command, 502, "verb_denied").await;
+    }
     passes(&mut scene, "SITE CHMOD 644 x").await;
     passes(&mut scene, "DELE x").await;
     is_refused(&mut scene, "XCRC x", 502, "verb_denied").await;
+}
+
+/// Where all of SITE is allowed, it is the server's to read.
+#[tokio::test]
+async fn whoever_may_use_all_of_site_may_write_it_as_he_likes() {
+    let mut scene = Scene::open(ruled("{ user: [\"bob\"], allow: [admin] }, { deny: [\"SITE EXEC\"] }")).await;
+    passes(&mut scene, "SITE \"CHMOD\" 644 x").await;
+    passes(&mut scene, "SITE  EXEC id").await;
+}
+
+/// A server's working directory is a folder, and goes along when it is renamed.
+#[tokio::test]
+async fn a_folder_that_is_renamed_takes_the_session_along() {
+    let mut scene = Scene::open(ruled("{ allow: [read, write, delete, rename], paths: [\"/out/**\"] }")).await;
+    scene.client.says("CWD /out/a/b/c").await;
+    is_asked(&mut scene, "257 \"/\"").await;
+    scene.backend.hears_and_says("CWD /out/a/b/c", "250 In").await;
+    scene.client.hears("250 In").await;
+    scene.client.says("RNFR /out/a/b/c").await;
+    is_asked(&mut scene, "257 \"/out/a/b/c\"").await;
+    scene.backend.hears_and_says("RNFR /out/a/b/c", "350 What to").await;
+    scene.client.hears("350 ").await;
+    passes(&mut scene, "RNTO /out/c").await;
+    // The server is asked again, and whatever it says, up leads nowhere for sure.
+    scene.client.says("SIZE ../../x.key").await;
+    is_asked(&mut scene, "257 \"/out/c\"").await;
+    scene.client.refused(550, "path_unknown").await;
+    for command in ["DELE ..", "DELE a/../../x", "RNFR ../../f", "STAT ../..", "MKD ../x"] {
+        is_refused(&mut scene, command, 550, "path_unknown").await;
+    }
+    let (_address, _door) = scene.goes_passive().await;
+    for command in ["STOR ../../planted", "RETR ../../x.key", "LIST ..", "LIST .*"] {
+        is_refused(&mut scene, command, 550, "path_unknown").await;
+    }
+    passes(&mut scene, "SIZE x").await;
+    // It may have gone: whoever removes it, and puts another one in its place, is not in that one.
+    for command in ["RMD /out/c", "XRMD /out/c", "RNTO /out/d"] {
+        passes(&mut scene, command).await;
+        scene.client.says("SIZE x").await;
+        is_asked(&mut scene, "257 \"/elsewhere\"").await;
+        scene.client.refused(550, "path_denied").await;
+    }
+    // Up with CWD and CDUP: the server says where that was.
+    for command in ["CWD ../..", "XCWD ..", "CDUP", "XCUP"] {
+        passes(&mut scene, command).await;
+        scene.client.says("SIZE x.key").await;
+        is_asked(&mut scene, "257 \"/\"").await;
+        scene.client.refused(550, "path_denied").await;
+    }
+}
+
+/// Another session of the user moves the folder that this one is in, and the gateway does not put two and two together.
+#[tokio::test]
+async fn a_folder_that_another_session_renames_leads_nowhere_up() {
+    let rules = "{ allow: [read, write, rename], paths: [\"/out/**\"] }";
+    let mut scene = Scene::open(ruled(rules)).await;
+    scene.client.says("SIZE nothing").await;
+    is_asked(&mut scene, "257 \"/out/e/f/g\"").await;
+    scene.backend.hears_and_says("SIZE nothing", "550 None").await;
+    scene.client.hears("550 None").await;
+    let mut other = scene.stage.secured_client().await;
+    let mut backend = scene.stage.logs_in(&mut other).await;
+    other.says("RNFR /out/e/f/g").await;
+    backend.hears_and_says("PWD", "257 \"/\"").await;
+    backend.hears_and_says("RNFR /out/e/f/g", "350 What to").await;
+    other.hears("350 ").await;
+    other.says("RNTO /out/g").await;
+    backend.hears_and_says("RNTO /out/g", "250 Done").await;
+    other.hears("250 ").await;
+    is_refused(&mut scene, "SIZE ../../x.key", 550, "path_unknown").await;
+    // What lies below goes along with the folder.
+    passes(&mut scene, "SIZE x").await;
+    passes(&mut scene, "SIZE ./a/x").await;
+}
+
+/// Pure-FTPd reads `_` for a control byte, and skips blanks.
+#[tokio::test]
+async fn bytes_that_servers_read_as_others_are_refused() {
+    let mut scene = Scene::open(ruled("{ deny: [read], paths: [\"/my_key\"] }")).await;
+    scene.client.says("SIZE my_key").await;
+    is_asked(&mut scene, "257 \"/\"").await;
+    scene.client.refused(550, "path_denied").await;
+    for name in ["my\x01key", "/my\x1fkey", "my\x7fkey", "my\tkey", " my_key", "my_key "] {
+        is_refused(&mut scene, &format!("SIZE {name}"), 550, "path_unknown").await;
+    }
+    passes(&mut scene, "SIZE my key").await;
 }
 
 /// A partner who uploads to one place and fetches from another one.
@@ -79,7 +169,7 @@ async fn paths_go_by_where_the_server_says_it_is() {
     scene.client.refused(550, "command_denied").await;
     is_refused(&mut scene, "MKD x", 550, "path_denied").await;
     passes(&mut scene, "MKD in/x").await;
-    is_refused(&mut scene, "MKD in/../x", 550, "path_denied").await;
+    is_refused(&mut scene, "MKD /in/../x", 550, "path_denied").await;
     is_refused(&mut scene, "SIZE /in/x", 550, "path_denied").await;
     is_refused(&mut scene, "SIZE ~/out/x", 550, "path_unknown").await;
     passes(&mut scene, "SIZE out/x").await;
@@ -90,8 +180,8 @@ async fn paths_go_by_where_the_server_says_it_is() {
     scene.backend.hears_and_says("MKD y", "257 made").await;
     scene.client.hears("257 made").await;
     passes(&mut scene, "CDUP").await;
-    scene.client.says("MKD ../z").await;
-    is_asked(&mut scene, "257 \"/in\"").await;
+    scene.client.says("MKD z").await;
+    is_asked(&mut scene, "257 \"/\"").await;
     scene.client.refused(550, "path_denied").await;
     // The client's own PWD tells as well, and MKD's 257 does not.
     passes(&mut scene, "CWD /").await;
@@ -120,7 +210,13 @@ async fn an_upload_outside_is_553_and_the_transfer_after_it_works() {
 #[tokio::test]
 async fn a_server_that_does_not_say_where_it_is_fails_closed() {
     let mut scene = Scene::open(ruled("{ allow: [read], paths: [\"/in/**\"] }")).await;
-    for answer in ["257 \"'BOB.'\" is the working directory", "550 Not here", "257-\"/in\r\n257 what"] {
+    for answer in [
+        "257 \"'BOB.'\" is the working directory",
+        "550 Not here",
+        "257-\"/in\r\n257 what",
+        // Pure-FTPd in a folder with a quote in its name.
+        "257 \"/in/q\"r\" is your current location",
+    ] {
         scene.client.says("CWD x").await;
         if answer.starts_with("257 ") {
             is_asked(&mut scene, answer).await;

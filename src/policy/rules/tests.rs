@@ -60,6 +60,8 @@ fn the_contracts_example() {
             ("anna", "STOR x", FINE),
             ("anna", "SITE CHMOD 644 x", FINE),
             ("anna", "site \t exec id", VERB),
+            ("anna", "SITE \"CHMOD\" 640 x", VERB),
+            ("anna", "SITE CHMOD\x0b640 x", VERB),
             ("anna", "XCRC x", VERB),
         ],
     );
@@ -110,6 +112,37 @@ fn the_first_rule_with_the_command_in_it_decides() {
     );
 }
 
+/// A word that servers may read as another one: what is denied may be in it, and what is allowed is not for sure.
+#[test]
+fn a_word_of_site_that_is_not_clear_is_refused_unless_all_of_site_is_allowed() {
+    let rules = || {
+        vec![
+            rule("all", &["SITE"], &[], &[]),
+            rule("some", &["SITE CHMOD"], &[], &[]),
+            rule("but", &["SITE"], &["SITE EXEC"], &[]),
+            rule("*", &[], &["SITE CHMOD"], &[]),
+        ]
+    };
+    for word in
+        ["\"CHMOD\" 640 x", "CHMOD\x0b640 x", "CHMOD\t640 x", " CHMOD 640 x", "C\\HMOD 640 x", "CHMOD\u{a0}640 x", ""]
+    {
+        let line = format!("SITE {word}");
+        let cases = [("all", FINE), ("some", VERB), ("but", VERB), ("anna", VERB)];
+        table(rules(), &cases.map(|(user, expected)| (user, line.as_str(), expected)));
+    }
+    table(
+        rules(),
+        &[
+            ("some", "SITE CHMOD 640 x", FINE),
+            ("but", "SITE chmod", FINE),
+            ("anna", "SITE CHMOD", VERB),
+            ("anna", "SITE CHMOD-X 1", FINE),
+        ],
+    );
+    // Where no rule speaks of SITE, it is the server's.
+    table(vec![rule("*", &[], &["delete"], &[])], &[("anna", "SITE \"CHMOD\" 640 x", FINE)]);
+}
+
 #[test]
 fn paths_say_what_is_allowed_where() {
     let rules = vec![rule("*", &["write"], &[], &["/in/**"]), rule("*", &["read"], &[], &["/in/**", "/out/**"])];
@@ -117,7 +150,9 @@ fn paths_say_what_is_allowed_where() {
         rules,
         &[
             ("a", "STOR /in/x", FINE),
-            ("a", "STOR ../in/x", FINE),
+            ("a", "STOR /out/../in/x", FINE),
+            ("a", "STOR ../in/x", UNKNOWN),
+            ("a", "STOR /in/\x01x", UNKNOWN),
             ("a", "STOR x", NAME),
             ("a", "STOR /in/../out/x", NAME),
             ("a", "RETR /out/x", FINE),
@@ -145,7 +180,10 @@ fn what_is_denied_by_path_is_denied_whatever_way_it_is_named() {
         rules,
         &[
             ("a", "RETR /secret/x", PATH),
-            ("a", "RETR ../secret/x", PATH),
+            ("a", "RETR ../secret/x", UNKNOWN),
+            ("a", "RETR /pub/../secret/x", PATH),
+            ("a", "RETR /secre\x01", UNKNOWN),
+            ("a", "RETR  secret/x", UNKNOWN),
             ("a", "RETR //secret/./x", PATH),
             ("a", "LIST /secret", PATH),
             ("a", "LIST /sec*", PATH),
@@ -214,7 +252,10 @@ fn options_of_a_listing_lead_nowhere() {
             ("a", "LIST -x/../../secret", UNKNOWN),
             ("a", "LIST -la /../home", UNKNOWN),
             ("a", "LIST  /../home", UNKNOWN),
-            ("a", "LIST -la ../home", FINE),
+            ("a", "LIST -la ../home", UNKNOWN),
+            ("a", "LIST ..", UNKNOWN),
+            ("a", "LIST .*", UNKNOWN),
+            ("a", "LIST -la\x0b/home", UNKNOWN),
             ("a", "LIST -la", FINE),
         ],
     );

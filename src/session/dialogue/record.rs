@@ -47,12 +47,12 @@ fn is_recorded(command: &Command) -> bool {
 }
 
 /// The record of it has no path from the root, unless the server says where the session is. It is not asked between REST
-/// and its transfer, so REST asks.
+/// and its transfer, nor between RNFR and RNTO, so REST and RNFR ask.
 fn tells_less_alone(command: &Command) -> bool {
     let verb = command.verb();
     let has_path = !matches!(ChangeKind::of(command), Some(ChangeKind::Site | ChangeKind::Other));
     let alone = verb != Verb::Stou && located(command, &WorkingDirectory::Unasked).is_some();
-    verb == Verb::Rest || (is_recorded(command) && has_path && !alone)
+    matches!(verb, Verb::Rest | Verb::Rnfr) || (is_recorded(command) && has_path && !alone)
 }
 
 impl Dialogue {

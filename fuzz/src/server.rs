@@ -1,0 +1,319 @@
+//! A server's tree: who is in a folder is in it by its number, whatever it is called by now, and paths are read as real
+//! servers do.
+
+use ftps_gateway::ftp::{Command, Verb};
+
+/// What is on the server, folders before what is in them.
+const TREE: [&str; 18] = [
+    "/a_b",
+    "/in",
+    "/in/a",
+    "/in/a/s.csv",
+    "/in/a/deep",
+    "/in/a/deep/x",
+    "/in/s1",
+    "/in/x.csv",
+    "/out",
+    "/out/a",
+    "/out/secret",
+    "/out/secret/x",
+    "/secret",
+    "/secret/x",
+    "/pub",
+    "/pub/in",
+    "/pub/in/secret",
+    "/pub/in/secret/a",
+];
+/// Where `~` is.
+const HOME: &str = "/out";
+pub(super) type Names = Vec<Vec<u8>>;
+
+/// A name and a pattern of it, tried letter by letter.
+fn name_fits(pattern: &[u8], name: &[u8]) -> bool {
+    if let [b'{', inner @ .., b'}'] = pattern {
+        return inner.split(|byte| *byte == b',').any(|one| name_fits(one, name));
+    }
+    if let Some(rest) = pattern.strip_prefix(b"[!s]") {
+        return name.split_first().is_some_and(|(first, behind)| *first != b's' && name_fits(rest, behind));
+    }
+    match (pattern.split_first(), name.split_first()) {
+        (None, _) => name.is_empty(),
+        (Some((b'*', rest)), None) => name_fits(rest, name),
+        (Some((b'*', rest)), Some((_, behind))) => name_fits(rest, name) || name_fits(pattern, behind),
+        (Some(_), None) => false,
+        (Some((b'?', rest)), Some((_, behind))) => name_fits(rest, behind),
+        (Some((letter, rest)), Some((first, behind))) => letter == first && name_fits(rest, behind),
+    }
+}
+
+/// A path and a pattern of it, name by name.
+pub(super) fn fits(pattern: &[impl AsRef<[u8]>], path: &[Vec<u8>]) -> bool {
+    let Some((part, rest)) = pattern.split_first() else { return path.is_empty() };
+    match (part.as_ref(), path.split_first()) {
+        (b"**", None) => !rest.is_empty() && fits(rest, path),
+        (b"**", Some((_, behind))) => rest.is_empty() || fits(rest, path) || fits(pattern, behind),
+        (_, None) => false,
+        (part, Some((name, behind))) => name_fits(part, name) && fits(rest, behind),
+    }
+}
+
+/// What a command does on the server.
+pub(super) struct Deed {
+    /// What it is about, and what moves or goes with it, or is listed.
+    pub(super) touched: Vec<Names>,
+    /// The folder that is listed, alone or with everything below it.
+    pub(super) folder: Option<(Names, bool)>,
+}
+
+/// A file or folder, by its number: its name, and where it lies.
+struct Node {
+    name: Vec<u8>,
+    parent: usize,
+}
+
+/// One of two sessions of the same user, as the server has it.
+#[derive(Default)]
+pub(super) struct Seat {
+    pub(super) here: usize,
+    renames: Option<usize>,
+    /// The other session has moved it since it last said PWD.
+    pub(super) moved: bool,
+}
+
+pub(super) struct Server {
+    /// The root is the first, and its own parent.
+    nodes: Vec<Node>,
+    pub(super) seats: [Seat; 2],
+    /// A LIST or STAT with options asks for files of such names.
+    has_options: bool,
+    /// As Pure-FTPd does: `_` for control bytes, no second quote for one in a name.
+    changes_bytes: bool,
+    /// Blanks in front of a name and behind it are none of it.
+    skips_blanks: bool,
+}
+
+/// Where a path leads: as far as there is something, and the names behind that.
+#[derive(Clone)]
+struct Place {
+    node: usize,
+    missing: Names,
+}
+
+impl Server {
+    pub(super) fn new(has_options: bool, changes_bytes: bool, skips_blanks: bool) -> Self {
+        let nodes = vec![Node { name: Vec::new(), parent: 0 }];
+        let mut server = Self { nodes, seats: Default::default(), has_options, changes_bytes, skips_blanks };
+        for path in TREE {
+            let place = server.place(0, path.as_bytes());
+            server.make(&place);
+        }
+        for seat in 0..2 {
+            server.seats[seat].here = server.place(seat, b"/in/a").node;
+        }
+        server
+    }
+
+    fn child(&self, folder: usize, name: &[u8]) -> Option<usize> {
+        (1..self.nodes.len()).find(|node| self.nodes[*node].parent == folder && self.nodes[*node].name == name)
+    }
+
+    pub(super) fn path(&self, mut node: usize) -> Names {
+        let mut names = Names::new();
+        while node != 0 {
+            names.insert(0, self.nodes[node].name.clone());
+            node = self.nodes[node].parent;
+        }
+        names
+    }
+
+    fn full(&self, place: &Place) -> Names {
+        [self.path(place.node), place.missing.clone()].concat()
+    }
+
+    /// Makes what is missing.
+    fn make(&mut self, place: &Place) -> usize {
+        place.missing.iter().fold(place.node, |parent, name| {
+            self.nodes.push(Node { name: name.clone(), parent });
+            self.nodes.len() - 1
+        })
+    }
+
+    /// As the server reads it.
+    pub(super) fn read(&self, argument: &[u8]) -> Vec<u8> {
+        let argument = if self.skips_blanks { argument.trim_ascii() } else { argument };
+        let letter = |byte: &u8| if self.changes_bytes && byte.is_ascii_control() { b'_' } else { *byte };
+        argument.iter().map(letter).collect()
+    }
+
+    fn place(&self, seat: usize, argument: &[u8]) -> Place {
+        let argument = self.read(argument);
+        let (node, path) = match &argument[..] {
+            [b'~', rest @ ..] => {
+                let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+                (self.place(seat, HOME.as_bytes()).node, &rest[end..])
+            }
+            [b'/', rest @ ..] => (0, rest),
+            _ => (self.seats[seat].here, &argument[..]),
+        };
+        let mut at = Place { node, missing: Names::new() };
+        for name in path.split(|byte| *byte == b'/') {
+            match name {
+                b"" | b"." => {}
+                b".." if at.missing.is_empty() => at.node = self.nodes[at.node].parent,
+                b".." => drop(at.missing.pop()),
+                name => match self.child(at.node, name).filter(|_| at.missing.is_empty()) {
+                    Some(child) => at.node = child,
+                    None => at.missing.push(name.to_vec()),
+                },
+            }
+        }
+        at
+    }
+
+    pub(super) fn walk(&self, seat: usize, argument: &[u8]) -> Names {
+        self.full(&self.place(seat, argument))
+    }
+
+    fn all(&self) -> impl Iterator<Item = Names> {
+        (1..self.nodes.len()).map(|node| self.path(node))
+    }
+
+    fn below(&self, folder: &[Vec<u8>]) -> Vec<Names> {
+        self.all().filter(|path| path.starts_with(folder)).collect()
+    }
+
+    /// What is below a folder, as it would be called below another one.
+    fn below_as(&self, folder: usize, name: &Names) -> Vec<Names> {
+        let old = self.path(folder);
+        let below = self.below(&old).into_iter().filter(|path| path.len() > old.len());
+        below.map(|path| [&name[..], &path[old.len()..]].concat()).collect()
+    }
+
+    /// Who is in a folder, or below it, goes along with it.
+    fn rename(&mut self, seat: usize, node: usize, to: &Place) {
+        let ([name], to) = (&to.missing[..], to.node) else { return };
+        let (mut above, mut itself) = (to, false);
+        while above != 0 {
+            itself |= above == node;
+            above = self.nodes[above].parent;
+        }
+        if itself || node == 0 {
+            return;
+        }
+        let before = self.path(self.seats[1 - seat].here);
+        self.nodes[node] = Node { name: name.clone(), parent: to };
+        self.seats[1 - seat].moved |= self.path(self.seats[1 - seat].here) != before;
+    }
+
+    /// Whether everything below is asked for, and what stands behind the options.
+    fn options<'a>(&self, argument: &'a [u8]) -> (bool, &'a [u8]) {
+        let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
+        while self.has_options && rest.starts_with(b"-") {
+            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            let option = &rest[..end];
+            rest = rest[end..].trim_ascii_start();
+            if option == b"--" {
+                break;
+            }
+            recursive |= option.contains(&b'R') || option == b"--recursive";
+        }
+        (recursive, rest)
+    }
+
+    /// A command's path begins at the root.
+    pub(super) fn is_from_the_root(&self, command: &Command) -> bool {
+        let argument = command.argument();
+        let name = match (command.verb(), argument.iter().position(|byte| *byte == b' ')) {
+            (Verb::Mfmt, Some(blank)) => &argument[blank + 1..],
+            _ => argument,
+        };
+        let name = self.read(name);
+        let name = if command.verb() == Verb::Stat { self.options(&name).1 } else { &name[..] };
+        name.starts_with(b"/")
+    }
+
+    fn lists(&self, seat: usize, argument: &[u8]) -> Deed {
+        let argument = self.read(argument);
+        let (recursive, rest) = self.options(&argument);
+        let asked = self.walk(seat, if rest.is_empty() { b"." } else { rest });
+        if asked.iter().flatten().any(|byte| b"*?[".contains(byte)) {
+            let found = self.all().filter(|path| fits(&asked, path)).collect::<Vec<_>>();
+            let within = found.iter().flat_map(|found| if recursive { self.below(found) } else { vec![found.clone()] });
+            return Deed { touched: within.collect(), folder: None };
+        }
+        // What is not there shows nothing.
+        if !asked.is_empty() && self.all().all(|path| path != asked) {
+            return Deed { touched: Vec::new(), folder: None };
+        }
+        let mut found = self.below(&asked);
+        found.retain(|path| path.len() == asked.len() + 1 || (recursive && path.len() > asked.len()));
+        Deed { touched: found, folder: Some((asked, recursive)) }
+    }
+
+    /// What comes of a command.
+    pub(super) fn hears(&mut self, seat: usize, command: &Command, style: u8) -> Deed {
+        let argument = command.argument();
+        let itself = |path: Names| Deed { touched: vec![path], folder: None };
+        let nothing = || Deed { touched: Vec::new(), folder: None };
+        match command.verb() {
+            // Whatever it says: it may have moved.
+            Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup => {
+                let up = matches!(command.verb(), Verb::Cdup | Verb::Xcup);
+                let to = self.place(seat, if up { b".." } else { argument });
+                let path = self.full(&to);
+                if style % 3 < 2 || style & 0x40 != 0 {
+                    self.seats[seat].here = self.make(&to);
+                }
+                itself(path)
+            }
+            Verb::Stat => self.lists(seat, argument),
+            Verb::Rmd | Verb::Xrmd | Verb::Rnfr => {
+                let place = self.place(seat, argument);
+                let path = self.full(&place);
+                let renames = command.verb() == Verb::Rnfr && place.missing.is_empty();
+                self.seats[seat].renames = renames.then_some(place.node);
+                let mut touched = self.below(&path);
+                touched.push(path);
+                Deed { touched, folder: None }
+            }
+            Verb::Rnto => {
+                let (place, renames) = (self.place(seat, argument), self.seats[seat].renames.take());
+                let path = self.full(&place);
+                let mut touched = renames.map_or_else(Vec::new, |node| self.below_as(node, &path));
+                touched.push(path);
+                if let Some(node) = renames {
+                    self.rename(seat, node, &place);
+                }
+                Deed { touched, folder: None }
+            }
+            Verb::Mkd | Verb::Xmkd => {
+                let place = self.place(seat, argument);
+                let path = self.full(&place);
+                self.make(&place);
+                itself(path)
+            }
+            Verb::Mfmt => match argument.iter().position(|byte| *byte == b' ').map(|at| &argument[at + 1..]) {
+                Some(name) if !name.is_empty() => itself(self.walk(seat, name)),
+                Some(_) | None => nothing(),
+            },
+            Verb::Dele | Verb::Size | Verb::Mdtm => itself(self.walk(seat, argument)),
+            _ => nothing(),
+        }
+    }
+
+    pub(super) fn says(&mut self, seat: usize, verb: Verb, style: u8) -> Vec<u8> {
+        if !matches!(verb, Verb::Pwd | Verb::Xpwd) {
+            let says: &[u8] = match style % 3 {
+                0 => b"200 ok\r\n",
+                1 => b"250-ok\r\n250 \"/in\" ok\r\n",
+                _ => b"550 no\r\n",
+            };
+            return says.to_vec();
+        }
+        self.seats[seat].moved = false;
+        let path = [b"/", &self.path(self.seats[seat].here).join(&b'/')[..]].concat();
+        let quote = if self.changes_bytes { 1 } else { 2 };
+        let quoted = path.iter().flat_map(|byte| vec![*byte; if *byte == b'"' { quote } else { 1 }]);
+        [&b"257 \""[..], &quoted.collect::<Vec<_>>(), b"\" is here\r\n"].concat()
+    }
+}
