@@ -26,6 +26,7 @@ impl<K: Ord + Clone, V: Weigh> Table<K, V> {
     }
 
     /// What all entries hold together.
+    #[cfg(test)]
     pub(super) fn weight(&self) -> usize {
         self.weight
     }
