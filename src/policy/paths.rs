@@ -2,7 +2,7 @@
 //!
 //! Invariants: a path is bytes; what cannot be told for sure has no path, and a rule that asks for one refuses. That holds
 //! for what servers are known to read otherwise than as it stands: `~`, a backslash, a drive letter, quotes, control bytes,
-//! blanks at either end, names of dots and blanks, patterns in braces and brackets. What a link on the server leads to
+//! 0xFF, blanks at either end, names of dots and blanks, patterns in braces and brackets. What a link on the server leads to
 //! cannot be seen here.
 //!
 //! A working directory is a folder and no name: it moves when somebody renames it, and nobody tells. What goes down from
@@ -240,9 +240,10 @@ pub(super) fn behind_time(argument: &[u8]) -> Option<&[u8]> {
     (digits >= 14 && name.len() > 1).then(|| &name[1..])
 }
 
-/// A byte that some servers take for another: Pure-FTPd reads `_`.
+/// A byte that some servers take for another, or out: Pure-FTPd reads `_` for control bytes, and ProFTPD nothing for
+/// Telnet sequences, which begin with 0xFF.
 fn has_control(text: &[u8]) -> bool {
-    text.iter().any(u8::is_ascii_control)
+    text.iter().any(|byte| byte.is_ascii_control() || *byte == 0xFF)
 }
 
 fn goes_up(path: &[u8]) -> bool {
@@ -349,7 +350,7 @@ mod tests {
         ] {
             assert_eq!(resolve(argument).as_deref(), Some(path), "{argument:?}");
         }
-        let unclear: [&[u8]; 20] = [
+        let unclear: [&[u8]; 21] = [
             b"",
             b"~",
             b"~bob/x",
@@ -364,6 +365,7 @@ mod tests {
             b"x ",
             b"\t",
             b"my\x01key",
+            b"my\xff\xfbAkey",
             b"/my\x7fkey",
             b"/x\x0b",
             b"..",
