@@ -10,7 +10,11 @@ use crate::client::{Data, Target, Way};
 use crate::front::{Front, Wishes};
 use crate::ftplib::Ftplib;
 
-const RULES: &str = r#"[{ deny: ["SITE CHMOD"] }, { allow: [read, write, delete, rename], paths: ["/out/**"] }]"#;
+/// By listener: here only what is allowed passes, there all but what is denied.
+const RULES: &str = r#"[
+  { listener: explicit4, allow: [read, write, delete, rename], paths: ["/out/**"] },
+  { listener: implicit4, deny: ["SITE CHMOD"] },
+]"#;
 
 fn replies(client: &mut Ftplib, commands: &[&str]) -> Vec<String> {
     let answer = client.order(json!({ "do": "replies", "commands": commands }));
@@ -39,9 +43,11 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
         backend.put("x.key", b"secret");
         backend.put("out/ok", b"fine");
         let front = Front::start(&backend, Wishes { commands: RULES, ..Wishes::default() }, folder.path());
-        let way = Way { implicit: false, version: "1.3", ipv6: false, data: Data::Epsv };
-        let start = || Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false);
-        let (mut first, mut second) = (start(), start());
+        let start = |implicit| {
+            let way = Way { implicit, version: "1.3", ipv6: false, data: Data::Epsv };
+            Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false)
+        };
+        let (mut first, mut second, mut other) = (start(false), start(false), start(true));
         let good = |reply: &str| reply.starts_with(['2', '3']);
         let unknown = |reply: &str| reply.contains("path_unknown");
         let up = ["SIZE ../../x.key", "SIZE ../x.key", "DELE ../x.key", "RNFR ../../x.key", "MKD ../../y", "STAT .."];
@@ -61,7 +67,8 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
         let disguised = ["SITE \"CHMOD\" 640 ok", "SITE CHMOD\u{b}640 ok", "SITE  CHMOD 640 ok", "SITE chmod 640 ok"];
         let mode = || fs::metadata(backend.root.join("out/ok")).unwrap().permissions().mode();
         let before = mode();
-        all(&mut first, &disguised, |reply| reply.contains("verb_denied"));
+        all(&mut other, &["CWD /out"], good);
+        all(&mut other, &disguised, |reply| reply.contains("verb_denied"));
         assert_eq!(mode(), before);
 
         all(&mut first, &["MKD q\"r", "CWD q\"r"], good);
@@ -70,7 +77,7 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
         all(&mut first, &["CWD /", "CWD ..", "CDUP"], |reply| !unknown(reply));
         all(&mut first, &["SIZE x.key"], |reply| reply.contains("path_denied"));
         assert_eq!(fs::read(backend.root.join("x.key")).unwrap(), b"secret");
-        drop((first, second));
+        drop((first, second, other));
         front.end();
         backend.end();
     }
