@@ -15,11 +15,25 @@ pub fn is_unmistakable(user: &[u8]) -> bool {
 /// The name by which a user is told from others. Case, and blanks around the name, make no other user, because to many
 /// servers (those of Windows above all) they do not. Names that are not UTF-8 are folded in their ASCII letters.
 pub fn folded(user: &[u8]) -> Vec<u8> {
+    folded_start(user, usize::MAX)
+}
+
+/// At most so many bytes of the same.
+pub(super) fn folded_start(user: &[u8], most: usize) -> Vec<u8> {
     let user = user.trim_ascii();
-    match std::str::from_utf8(user) {
-        Ok(text) => text.chars().flat_map(fold).collect::<String>().into_bytes(),
-        Err(_) => user.to_ascii_lowercase(),
+    let Ok(text) = std::str::from_utf8(user) else {
+        return user.get(..most).unwrap_or(user).to_ascii_lowercase();
+    };
+    let mut folded = String::with_capacity(user.len().min(most));
+    for letter in text.chars() {
+        folded.extend(fold(letter));
+        if folded.len() >= most {
+            break;
+        }
     }
+    let mut folded = folded.into_bytes();
+    folded.truncate(most);
+    folded
 }
 
 /// A pattern for names that are folded. Its ASCII letters stay: ranges like `[A-Z]` are the matcher's.
@@ -50,6 +64,11 @@ mod tests {
             assert_ne!(folded(one.as_bytes()), folded(other.as_bytes()), "{one}");
         }
         assert_eq!(folded(b" M\xfcLLER"), b"m\xfcller");
+        for (name, most, start) in
+            [(" BOB", 2, "bo"), ("BOB", 9, "bob"), ("MÜLLER", 3, "mü"), ("\u{212a}\u{212a}", 1, "k")]
+        {
+            assert_eq!(folded_start(name.as_bytes(), most), start.as_bytes(), "{name}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
-use crate::policy::user_name::folded;
+use crate::policy::user_name::folded_start;
 
 /// The longest user name that is told apart. Longer ones with the same beginning count as one, so that memory is bounded.
 const NAME: usize = 128;
@@ -77,9 +77,7 @@ impl fmt::Display for Origin {
 impl UserKey {
     /// The key of the argument of USER.
     pub fn of(user: &[u8]) -> Self {
-        let mut name = folded(user);
-        name.truncate(NAME);
-        Self(name.into())
+        Self(folded_start(user, NAME).into())
     }
 
     /// The name as it is counted.

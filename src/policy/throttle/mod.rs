@@ -16,13 +16,16 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::table::Table;
+use self::table::{Table, Weigh};
 use super::refusal::Refusal;
 
 pub use ban::{Ban, BanKind, Origin, Subject, UserKey};
 
-/// Entries of each table. At the most some 20 MB in all, under an attack from many addresses with many names.
+/// Entries of each table.
 const BOUND: usize = 1 << 15;
+/// Marks in each table together, whatever `attempts` is: as many as its entries have with five. All tables take some
+/// 55 MB at the most, under an attack from many addresses with many long names.
+const MARKS: usize = 4 * BOUND;
 /// How long it is remembered that a user has logged in from an address.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A login that is remembered already is written down anew after this time.
@@ -90,11 +93,11 @@ impl Throttle {
         let state = State {
             rule,
             hasher: RandomState::new(),
-            logins: Table::new(BOUND),
-            addresses: Table::new(BOUND),
-            users: Table::new(BOUND),
-            known: Table::new(BOUND),
-            bans: Table::new(BOUND),
+            logins: Table::new(BOUND, MARKS),
+            addresses: Table::new(BOUND, MARKS),
+            users: Table::new(BOUND, MARKS),
+            known: Table::new(BOUND, 0),
+            bans: Table::new(BOUND, 0),
             next: 1,
             version: 0,
         };
@@ -106,7 +109,7 @@ impl Throttle {
         let mut state = self.state();
         state.rule = rule;
         if rule.is_none() {
-            state.bans = Table::new(BOUND);
+            state.bans = Table::new(BOUND, 0);
             state.version += 1;
         }
     }
@@ -253,22 +256,23 @@ impl State {
         let Some(rule) = self.rule else { return Penalty::default() };
         let (from, who) = (self.hasher.hash_one(origin), self.hasher.hash_one(&user));
         let login = (origin, user.clone());
-        let marks = self.logins.touch(login.clone(), now, Marks::new);
-        live(marks, rule.within, now);
-        marks.push((0, now));
-        let mut count = marks.len();
+        let mut count = self.logins.change(&login, now, |marks| {
+            live(marks, rule.within, now);
+            marks.push((0, now));
+            marks.len()
+        });
         let mut banned = Vec::new();
         if count >= rule.attempts {
             self.logins.remove(&login);
             banned.push(Subject::Login(origin, user.clone()));
         }
         if !self.is_known(origin, &user, now) {
-            let others = mark(self.addresses.touch(origin, now, Marks::new), who, rule.within, now);
+            let others = self.addresses.change(&origin, now, |marks| mark(marks, who, rule.within, now));
             if others >= rule.attempts {
                 self.addresses.remove(&origin);
                 banned.push(Subject::Address(origin));
             }
-            let elsewhere = mark(self.users.touch(user.clone(), now, Marks::new), from, rule.within, now);
+            let elsewhere = self.users.change(&user, now, |marks| mark(marks, from, rule.within, now));
             if elsewhere >= rule.attempts {
                 self.users.remove(&user);
                 banned.push(Subject::User(user));
@@ -308,6 +312,25 @@ impl State {
         self.version += 1;
         self.bans.insert(subject.clone(), until, (id, spares));
         Ban { id, subject, until }
+    }
+}
+
+impl Weigh for Marks {
+    fn weight(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Weigh for () {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+/// Bans are bounded by their number alone.
+impl Weigh for (u64, bool) {
+    fn weight(&self) -> usize {
+        0
     }
 }
 

@@ -223,3 +223,25 @@ fn memory_is_bounded_whatever_attackers_try() {
     assert!(state.users.iter().count() <= BOUND);
     assert!(state.users.iter().all(|(user, (_, marks))| user.name().len() <= 128 && marks.len() <= RULE.attempts));
 }
+
+/// The most attempts that can be set, and each entry with all but the last of them.
+#[test]
+fn marks_are_bounded_too_whatever_attempts_is() {
+    let mut test = Test::new();
+    test.throttle.set_rule(Some(FailedLogins { attempts: 100, ..RULE }));
+    for at in 0..200_000u32 {
+        // Each name from 99 addresses, each address for 99 names.
+        let (block, within) = (at / (99 * 99), at % (99 * 99));
+        let from = IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + block * 99 + within % 99));
+        let user = format!("{block} {}", within / 99);
+        test.throttle.failed(from, user.as_bytes(), test.now).unwrap();
+        test.now += Duration::from_micros(100);
+    }
+    let state = test.throttle.state();
+    for weight in [state.logins.weight(), state.addresses.weight(), state.users.weight()] {
+        assert!((MARKS / 2..=MARKS).contains(&weight) || weight <= BOUND, "{weight}");
+    }
+    // They have been at the bound: what came first is gone.
+    assert!(state.users.get(&UserKey::of(b"0 0")).is_none());
+    assert!(state.users.iter().count() < 200_000 / 99);
+}
