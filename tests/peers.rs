@@ -26,6 +26,8 @@ mod lftp;
 mod matrix;
 #[path = "peers/one_port.rs"]
 mod one_port;
+#[path = "peers/rules.rs"]
+mod rules;
 #[path = "peers/work.rs"]
 mod work;
 

@@ -1,7 +1,6 @@
 //! Looking at the start of a connection without taking it.
 
 use std::io;
-use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
@@ -9,9 +8,6 @@ use tokio::net::TcpStream;
 
 /// What most starts fit into.
 const FIRST: usize = 2 * 1024;
-/// How long a look waits that was woken and has seen nothing new. Whatever wakes it again and again, an end or an error that
-/// the socket holds back behind its bytes, it must not take the thread for itself: its deadline could not end it.
-const UNCHANGED: Duration = Duration::from_millis(10);
 
 /// What a start of a connection comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +23,7 @@ pub enum Start<T> {
 /// asks for.
 pub async fn peek_start<T>(tcp: &TcpStream, mut read: impl FnMut(&[u8]) -> Start<T>) -> Option<T> {
     let mut needed = 0;
-    let (mut seen, mut before) = (0, None);
     loop {
-        if before == Some(seen) {
-            tokio::time::sleep(UNCHANGED).await;
-        }
-        before = (seen > 0).then_some(seen);
         let ready = tcp.ready(Interest::READABLE).await.ok()?;
         // Nothing is kept while nothing comes.
         let mut block = vec![0; needed.max(FIRST)];
@@ -40,7 +31,6 @@ pub async fn peek_start<T>(tcp: &TcpStream, mut read: impl FnMut(&[u8]) -> Start
         // next that come (it is told of each arrival, edge-triggered) instead of showing these again and again.
         let looked = tcp.try_io(Interest::READABLE, || {
             let (_, length) = recv(tcp, &mut block[..], RecvFlags::PEEK)?;
-            seen = length;
             match read(&block[..length]) {
                 Start::Enough(found) => Ok(Some(found)),
                 Start::Needs(more) if more > block.len() && length == block.len() => {

@@ -67,6 +67,8 @@ pub(crate) struct Wishes {
     pub(crate) certified: bool,
     /// There is an audit file: `audit.jsonl` in the gateway's folder.
     pub(crate) audited: bool,
+    /// `access.commands`.
+    pub(crate) commands: &'static str,
 }
 
 impl Default for Wishes {
@@ -80,6 +82,7 @@ impl Default for Wishes {
             proxied: false,
             certified: false,
             audited: false,
+            commands: "[]",
         }
     }
 }
@@ -141,7 +144,7 @@ impl Front {
 }
 
 fn configuration(backend: &Backend, wishes: Wishes, certificate: &Certificate, folder: &Path) -> String {
-    let Wishes { data, resumption, truncated, back, ports: _, proxied, certified, audited } = wishes;
+    let Wishes { data, resumption, truncated, back, ports: _, proxied, certified, audited, commands } = wishes;
     let audit =
         if audited { format!("audit_log: {{ path: {:?} }}", folder.join("audit.jsonl")) } else { String::new() };
     let clients = folder.join("clients-ca.pem");
@@ -176,6 +179,7 @@ passive: {{ {balancer} }}
 backends:
   real: {{ servers: ["{address}"], {security} data: {back} }}
 timeouts: {{ drain: 10s }}
+access: {{ commands: {commands} }}
 admin: {{ address: none }}
 {audit}
 "#,

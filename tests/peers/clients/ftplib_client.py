@@ -108,6 +108,16 @@ class Client:
         for command in order["commands"]:
             self.ftp.sendcmd(command)
 
+    def replies(self, order):
+        """What is said to each command, whatever it is."""
+        replies = []
+        for command in order["commands"]:
+            try:
+                replies.append(self.ftp.sendcmd(command))
+            except ftplib.Error as error:
+                replies.append(str(error))
+        return replies
+
     def abort_download(self, order):
         """Reads a little, sends ABOR, and hears of both: the transfer and ABOR."""
         self.ftp.voidcmd("TYPE I")
