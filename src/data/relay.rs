@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::bandwidth::Share;
 use crate::event::{Direction, Event, Observer};
-use crate::net::{Blocks, Room};
+use crate::net::{Blocks, Pace, Room};
 use crate::tls::{DataStream, WhyClosed};
 
 /// What a backend may send on an upload's data connection before it is taken for broken. Under TLS nothing but
@@ -75,7 +75,7 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
     share.begin();
     let mut speed = Speed::new(&share);
     let end = loop {
-        let room = Room { large: speed.is_fast(), sealed: front.is_private() };
+        let room = Room { pace: speed.pace(), sealed: front.is_private() };
         let piece = match source.unless_stalled(stall, back.read(&blocks, room)).await {
             Some(Ok(piece)) => piece,
             Some(Err(why)) => break source_end(why),
@@ -108,7 +108,7 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let mut heard = 0;
     let mut back_ended = false;
     let end = loop {
-        let room = Room { large: speed.is_fast(), sealed: back.is_private() };
+        let room = Room { pace: speed.pace(), sealed: back.is_private() };
         let piece = tokio::select! {
             piece = source.unless_stalled(stall, front.read(&blocks, room)) => match piece {
                 Some(Ok(piece)) => piece,
@@ -181,33 +181,34 @@ pub enum Drained {
     Open,
 }
 
-/// Whether a transfer is fast: then it gets large blocks, which make few system calls. A slow one is content with small
+/// How fast a transfer is. A fast one gets large blocks, which make few system calls. A slow one is content with small
 /// ones, of which a thousand are not much.
 struct Speed {
     since: Instant,
     moved: usize,
-    enough: usize,
-    fast: bool,
+    pace: Pace,
     /// Its bandwidth lets it be fast.
     may: bool,
+    /// Nothing is known of it yet.
+    begins: bool,
 }
 
 impl Speed {
-    /// Bytes after which a transfer that begins is taken for fast.
+    /// Bytes after which a transfer that begins is taken for fast. The system of a slow peer may take as many at once.
     const BEGINNING: usize = 128 * 1024;
-    /// Bytes in a second that make a transfer fast. The system of a slow peer may take some at once.
-    const FAST: usize = 4 * 1024 * 1024;
+    /// Bytes in a second that nobody's system takes at once.
+    const FULL: usize = 4 * 1024 * 1024;
 
     fn new(share: &Share) -> Self {
-        Self { since: Instant::now(), moved: 0, enough: Self::BEGINNING, fast: false, may: Self::may(share) }
+        Self { since: Instant::now(), moved: 0, pace: Pace::Slow, may: Self::may(share), begins: true }
     }
 
-    fn is_fast(&self) -> bool {
-        self.fast && self.may
+    fn pace(&self) -> Pace {
+        if self.may { self.pace } else { Pace::Slow }
     }
 
     fn may(share: &Share) -> bool {
-        share.slowest().is_none_or(|slowest| slowest.get() >= Self::FAST)
+        share.slowest().is_none_or(|slowest| slowest.get() >= Self::FULL)
     }
 
     /// Other limits may hold by now.
@@ -215,11 +216,16 @@ impl Speed {
         let now = Instant::now();
         let seconds = now.duration_since(self.since).as_secs();
         if seconds > 0 {
-            let fast = self.moved as u64 >= seconds.saturating_mul(Self::FAST as u64);
-            *self = Self { since: now, moved: 0, enough: Self::FAST, fast, may: Self::may(share) };
+            let full = self.moved as u64 >= seconds.saturating_mul(Self::FULL as u64);
+            let pace = if full { Pace::Full } else { Pace::Slow };
+            *self = Self { since: now, moved: 0, pace, may: Self::may(share), begins: false };
         }
         self.moved += bytes;
-        self.fast |= self.moved >= self.enough;
+        if self.moved >= Self::FULL {
+            self.pace = Pace::Full;
+        } else if self.begins && self.moved >= Self::BEGINNING {
+            self.pace = Pace::Fast;
+        }
     }
 }
 
@@ -244,6 +250,26 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (peer, DataStream::Plain(Socket::new(listener.accept().await.unwrap().0)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_gets_small_blocks_and_the_largest_are_for_full_speed() {
+        const MIB: usize = 1024 * 1024;
+        let share = Share::default();
+        let mut speed = Speed::new(&share);
+        let mut after = async |bytes, seconds| {
+            speed.moved(bytes, &share);
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            speed.pace()
+        };
+        assert_eq!(after(64 * 1024, 0).await, Pace::Slow);
+        // As much as a slow peer's system takes at once.
+        assert_eq!(after(MIB, 0).await, Pace::Fast);
+        assert_eq!(after(3 * MIB, 1).await, Pace::Full);
+        assert_eq!(after(64 * 1024, 1).await, Pace::Full);
+        assert_eq!(after(MIB, 1).await, Pace::Slow);
+        assert_eq!(after(MIB, 0).await, Pace::Slow);
+        assert_eq!(after(4 * MIB, 0).await, Pace::Full);
     }
 
     #[tokio::test]

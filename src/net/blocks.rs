@@ -45,11 +45,23 @@ struct Large {
     free: Vec<Box<[u8]>>,
 }
 
+/// How fast bytes go, and so how many of them should be read at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pace {
+    /// As little as will do.
+    #[default]
+    Slow,
+    /// Enough for few system calls. What a slow peer's system takes at once looks like this, so it is not yet all there is.
+    Fast,
+    /// As much as there is.
+    Full,
+}
+
 /// How much memory a read should have, and how it will be used.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Room {
-    /// As much as makes for few system calls; else as little as will do.
-    pub large: bool,
+    /// How much of it.
+    pub pace: Pace,
     /// What is read will be sealed: there must be [`HEAD`] bytes in front of it.
     pub sealed: bool,
 }
@@ -71,10 +83,10 @@ pub struct Piece {
 }
 
 impl Blocks {
-    /// A block of `heads` heads and at least `body` bytes behind them. `large`: as much as makes for few system calls, if
-    /// there is a large block left.
-    pub fn take(&self, large: bool, heads: usize, body: usize) -> Block {
-        let (size, memory) = match if large { self.0.take_large(body) } else { None } {
+    /// A block of `heads` heads and at least `body` bytes behind them, more if the pace asks for it and there is a large
+    /// block left.
+    pub fn take(&self, pace: Pace, heads: usize, body: usize) -> Block {
+        let (size, memory) = match self.0.take_large(pace, body) {
             Some((size, memory)) => (Some(size), memory),
             None => (None, vec![0; heads * HEAD + body].into()),
         };
@@ -89,10 +101,15 @@ impl Blocks {
 }
 
 impl Shelf {
-    /// The largest that there is, if any is as large as that.
-    fn take_large(&self, body: usize) -> Option<(usize, Box<[u8]>)> {
+    /// The largest that there is for this pace, if any is as large as that.
+    fn take_large(&self, pace: Pace, body: usize) -> Option<(usize, Box<[u8]>)> {
+        let first = match pace {
+            Pace::Slow => return None,
+            Pace::Fast => SIZES.len() - 1,
+            Pace::Full => 0,
+        };
         let mut large = self.large();
-        for (number, (size, large)) in SIZES.iter().zip(large.iter_mut()).enumerate() {
+        for (number, (size, large)) in SIZES.iter().zip(large.iter_mut()).enumerate().skip(first) {
             if body <= size.bytes && large.taken < size.most {
                 large.taken += 1;
                 // What was given back last is still in the processor's caches.
@@ -189,7 +206,7 @@ mod tests {
     fn beyond_the_limits_blocks_are_small_and_all_go_back() {
         let blocks = Blocks::default();
         let most: usize = SIZES.iter().map(|size| size.most).sum();
-        let taken: Vec<_> = (0..most + 3).map(|_| blocks.take(true, 1, 100)).collect();
+        let taken: Vec<_> = (0..most + 3).map(|_| blocks.take(Pace::Full, 1, 100)).collect();
         let bodies: usize = SIZES.iter().map(|size| size.most * (2 * HEAD + size.bytes)).sum();
         assert_eq!(blocks.taken(), bodies + 3 * (HEAD + 100));
         assert!(bodies < 36 * 1024 * 1024);
@@ -201,7 +218,9 @@ mod tests {
         for (size, large) in SIZES.iter().zip(blocks.0.large().iter()) {
             assert_eq!((large.taken, large.free.len()), (0, size.kept));
         }
-        assert_eq!(blocks.take(true, 1, 100).size, Some(0));
+        assert_eq!(blocks.take(Pace::Full, 1, 100).size, Some(0));
+        assert_eq!(blocks.take(Pace::Fast, 1, 100).size, Some(SIZES.len() - 1));
+        assert_eq!(blocks.take(Pace::Slow, 1, 100).size, None);
     }
 
     #[test]
@@ -216,9 +235,9 @@ mod tests {
     #[test]
     fn a_body_that_is_longer_than_a_large_block_gets_its_own() {
         let body = SIZES[0].bytes + 1;
-        let block = Blocks::default().take(true, 1, body);
+        let block = Blocks::default().take(Pace::Full, 1, body);
         assert_eq!((block.size, block.end(1)), (None, HEAD + body));
-        let block = Blocks::default().take(true, 1, SIZES[1].bytes + 1);
+        let block = Blocks::default().take(Pace::Full, 1, SIZES[1].bytes + 1);
         assert_eq!(block.size, Some(0));
     }
 }

@@ -44,9 +44,23 @@ pub async fn connect_from(
     let socket = if peer.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if local_port != 0 {
         socket.set_reuseaddr(true)?;
+    } else {
+        choose_port_late(&socket);
     }
     socket.bind(SocketAddr::new(local, local_port))?;
     let stream = timeout(deadline, socket.connect(peer)).await.map_err(|_| ConnectError::Timeout(deadline))??;
     tune(&stream);
     Ok(stream)
+}
+
+/// The system chooses the port when it knows the peer, so that connections to different peers can share one. Else each takes
+/// a port of its own, also for the minute after its end, and a busy gateway runs out of them. Where it cannot be had, nothing
+/// else is lost.
+fn choose_port_late(socket: &TcpSocket) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true) {
+        tracing::debug!(%error, "a port is chosen before the peer is known");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }

@@ -122,7 +122,7 @@ impl DataStream {
 fn poll_read(socket: &mut Socket, cx: &mut Context<'_>, blocks: &Blocks, room: Room) -> Poll<Result<Piece, WhyClosed>> {
     ready!(socket.poll_readable(cx))?;
     let heads = usize::from(room.sealed);
-    let mut block = blocks.take(room.large, heads, SMALL);
+    let mut block = blocks.take(room.pace, heads, SMALL);
     let (start, end) = (heads * HEAD, block.end(heads));
     let mut fresh = ReadBuf::new(&mut block.memory()[start..end]);
     ready!(Pin::new(socket).poll_read(cx, &mut fresh))?;

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::rustls::{CommonState, Error as RustlsError};
 
 use super::stream::WhyClosed;
-use crate::net::{Block, Blocks, HEAD, Piece, Room, Socket};
+use crate::net::{Block, Blocks, HEAD, Pace, Piece, Room, Socket};
 use connection::{Connection, Step};
 
 pub(super) use connection::encode;
@@ -93,7 +93,7 @@ impl Records {
         loop {
             if !self.early.is_empty() {
                 let early = std::mem::take(&mut self.early);
-                let mut block = blocks.take(false, heads, early.len());
+                let mut block = blocks.take(Pace::Slow, heads, early.len());
                 block.memory()[start..start + early.len()].copy_from_slice(&early);
                 return Poll::Ready(block.piece(start..start + early.len()).map_err(WhyClosed::Broken));
             }
@@ -106,7 +106,7 @@ impl Records {
                 Some(why @ (WhyClosed::Unclean | WhyClosed::Broken(_))) => return Poll::Ready(Err(why)),
             }
             ready!(self.socket.poll_readable(cx))?;
-            let mut block = blocks.take(room.large, heads, self.rest.len() + RECORD);
+            let mut block = blocks.take(room.pace, heads, self.rest.len() + RECORD);
             let (old, end) = (start + self.rest.len(), block.end(heads));
             block.memory()[start..old].copy_from_slice(&self.rest);
             let mut fresh = ReadBuf::new(&mut block.memory()[old..end]);

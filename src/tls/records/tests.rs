@@ -18,8 +18,8 @@ use super::*;
 use crate::tls::{DataStream, Identities, Identity};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-const LARGE: Room = Room { large: true, sealed: true };
-const SMALL: Room = Room { large: false, sealed: true };
+const LARGE: Room = Room { pace: Pace::Full, sealed: true };
+const SMALL: Room = Room { pace: Pace::Slow, sealed: true };
 
 fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     configs_with(version, default_provider())
