@@ -47,7 +47,12 @@ const TABLES: [(&str, &str, &[&str]); 6] = [
         "One transfer after the other; eight streams are eight sessions at once.",
         &["TLS 1.3 ", "TLS 1.2 ", "PROT C ", "TLS on both legs ", "eight streams "],
     ),
-    ("Sessions", "TLS, login, a download of 1 KiB, QUIT; 32 at once.", &["session"]),
+    (
+        "Sessions",
+        "TLS, login, a download of 1 KiB, QUIT; 32 at once. Before each, the connections of earlier parts are waited out (TIME_WAIT): their \
+         ports make every new connection dearer, whosever it is.",
+        &["session"],
+    ),
     (
         "One session",
         "Downloads of 1 KiB one after the other, NOOPs one after the other, and NOOPs of one session while another transfers at \

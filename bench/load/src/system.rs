@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -131,6 +132,23 @@ fn slab_pages(slabinfo: &str) -> f64 {
 
 fn kilobytes(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+/// Waits until the connections of earlier parts are forgotten. Each keeps its port for a minute, and with many of them every
+/// new connection takes longer to find one: ours, the proxy's and the backend's.
+pub(crate) async fn forgotten() -> Result<()> {
+    const FEW: u64 = 1000;
+    const PATIENCE: Duration = Duration::from_secs(75);
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        let sockets = fs::read_to_string("/proc/net/sockstat")?;
+        let mut words = sockets.split_whitespace().skip_while(|word| *word != "tw").skip(1);
+        if words.next().and_then(|waiting| waiting.parse::<u64>().ok()).is_none_or(|waiting| waiting < FEW) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(crate) struct Amount {
     pub(crate) bulk: u64,
     /// Bytes of a transfer that commands are asked beside.
     pub(crate) beside: u64,
+    /// Before sessions are opened, the connections of earlier parts are waited out.
+    pub(crate) rests: bool,
     /// How long sessions are opened.
     pub(crate) sessions: Duration,
     /// Small files of one session.
@@ -47,6 +49,7 @@ impl Amount {
     pub(crate) const WHOLE: Self = Self {
         bulk: 1 << 30,
         beside: 4 << 30,
+        rests: true,
         sessions: Duration::from_secs(5),
         files: 2000,
         noops: 5000,
@@ -58,6 +61,7 @@ impl Amount {
     pub(crate) const QUICK: Self = Self {
         bulk: 1 << 28,
         beside: 1 << 30,
+        rests: false,
         sessions: Duration::from_secs(2),
         files: 300,
         noops: 1000,

@@ -9,7 +9,7 @@ use super::{Amount, bounded, target};
 use crate::client::{Session, Target, source};
 use crate::figures::{Figures, quantile};
 use crate::proxy::{Kind, Proxy, Stage};
-use crate::system::cpu_seconds;
+use crate::system::{cpu_seconds, forgotten};
 use crate::tls::Version;
 
 const AT_ONCE: usize = 32;
@@ -18,6 +18,9 @@ pub(crate) const SMALL: u64 = 1024;
 
 /// Sessions for some seconds.
 pub(crate) async fn measure(stage: &Stage, proxy: &Proxy, amount: Amount, figures: &mut Figures) -> Result<()> {
+    if amount.rests {
+        forgotten().await?;
+    }
     let target = target(stage, proxy, Version::Tls13)?;
     let cpu = cpu_seconds(proxy.pid())?;
     let began = Instant::now();
