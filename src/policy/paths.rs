@@ -178,9 +178,10 @@ impl Start<'_> {
         };
         let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
         // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
-        // `.*` fits `..` as well.
+        // `.*` fits `..` as well, and to some shells `**` is whatever lies below.
         let fits_above = name.starts_with(b".") && has_pattern(name);
-        if has_pattern(folder) || fits_above || name.iter().any(|byte| b"[]{}".contains(byte)) {
+        let fits_below = name.windows(2).any(|two| two == b"**");
+        if has_pattern(folder) || fits_above || fits_below || name.iter().any(|byte| b"[]{}".contains(byte)) {
             return None;
         }
         let (path, reach) = match has_pattern(name) {
