@@ -41,6 +41,13 @@ pub async fn connect_from(
     peer: SocketAddr,
     deadline: Duration,
 ) -> Result<TcpStream, ConnectError> {
+    let socket = bound(local, local_port, peer)?;
+    let stream = timeout(deadline, socket.connect(peer)).await.map_err(|_| ConnectError::Timeout(deadline))??;
+    tune(&stream);
+    Ok(stream)
+}
+
+fn bound(local: IpAddr, local_port: u16, peer: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if peer.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if local_port != 0 {
         socket.set_reuseaddr(true)?;
@@ -48,9 +55,7 @@ pub async fn connect_from(
         choose_port_late(&socket);
     }
     socket.bind(SocketAddr::new(local, local_port))?;
-    let stream = timeout(deadline, socket.connect(peer)).await.map_err(|_| ConnectError::Timeout(deadline))??;
-    tune(&stream);
-    Ok(stream)
+    Ok(socket)
 }
 
 /// The system chooses the port when it knows the peer, so that connections to different peers can share one. Else each takes
@@ -63,4 +68,20 @@ fn choose_port_late(socket: &TcpSocket) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = socket;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_address_without_a_port_keeps_none_from_others() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = listener.local_addr().unwrap();
+        let socket = bound(peer.ip(), 0, peer).unwrap();
+        assert_eq!(socket.local_addr().unwrap(), SocketAddr::new(peer.ip(), 0));
+        let stream = connect_from(peer.ip(), 0, peer, Duration::from_secs(10)).await.unwrap();
+        assert_ne!(stream.local_addr().unwrap().port(), 0);
+    }
 }
