@@ -25,6 +25,7 @@ mod drain_reload;
 mod epsv_all;
 mod feat;
 mod greeting;
+mod haste;
 mod host;
 mod http_garbage;
 mod limits;
