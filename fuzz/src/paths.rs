@@ -211,11 +211,9 @@ pub fn paths(bytes: &[u8]) {
     for line in rest.split(|byte| *byte == b'\n').take(MOST_COMMANDS) {
         let Some((style, line)) = line.split_first() else { continue };
         let Ok(command) = Command::parse(line) else { continue };
-        // Two quotes in a name that are not doubled look like one that is: nobody can tell.
-        let two_quotes = how & 64 != 0 && line.windows(2).any(|two| two == b"\"\"");
         street.seat = usize::from(style & 0x10 != 0);
         let passage = &street.passages[street.seat];
-        if passage.over || two_quotes || line.iter().any(|byte| matches!(byte, b'\r' | 0)) {
+        if passage.over || line.iter().any(|byte| matches!(byte, b'\r' | 0)) {
             continue;
         }
         street.style = *style;

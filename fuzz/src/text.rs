@@ -41,7 +41,7 @@ pub fn line(bytes: &[u8]) {
                     let shown = Printable(line).to_string();
                     assert!(!shown.chars().any(char::is_control), "{shown:?}");
                 }
-                Cut::Flawed(Flaw::TooLong | Flaw::Nul | Flaw::BareCr) => {}
+                Cut::Flawed(Flaw::TooLong | Flaw::Nul | Flaw::BareCr, edges) => assert!(edges.bytes().len() <= 20),
             }
         }
     }

@@ -231,7 +231,7 @@ impl World<'_> {
         while let Some(cut) = cutter.next_cut() {
             let command = match cut {
                 Cut::Line(line) => Command::parse(&line).map_err(|_| Refusal::NotACommand),
-                Cut::Flawed(_) => Err(Refusal::LineTooLong),
+                Cut::Flawed(..) => Err(Refusal::LineTooLong),
             };
             self.commands += 1;
             self.input(command.map_or_else(Input::Flawed, Input::Command));

@@ -1,7 +1,8 @@
 //! Cutting a stream of bytes into lines, with a bound.
 //!
-//! Invariants: at most `limit` bytes of an unfinished line are kept; how the bytes were cut into reads makes no
-//! difference to the lines; a flawed line is reported once, at its end, and the next line is whole again.
+//! Invariants: at most `limit` bytes of an unfinished line are kept, and of a flawed one its edges; how the bytes were cut
+//! into reads makes no difference to the lines; a flawed line is reported once, at its end, and the next line is whole
+//! again.
 
 use std::collections::VecDeque;
 
@@ -23,8 +24,44 @@ pub enum Flaw {
 pub enum Cut {
     /// A whole line: the bytes between two line ends.
     Line(Vec<u8>),
-    /// A line that was thrown away, and why.
-    Flawed(Flaw),
+    /// A line that was thrown away, why, and what it looked like.
+    Flawed(Flaw, Edges),
+}
+
+/// The first and the last bytes of a flawed line, with what was between them left out: enough to tell a request of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edges {
+    bytes: [u8; HEAD + TAIL],
+    kept: usize,
+}
+
+/// The longest method of HTTP that is known by itself, and the blank behind it.
+const HEAD: usize = 9;
+/// A blank, the version of HTTP, and what does not matter behind it.
+const TAIL: usize = 11;
+
+impl Edges {
+    /// The bytes, at most 20.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.kept]
+    }
+
+    fn of(line: &[u8]) -> Self {
+        let mut edges = Self { bytes: [0; HEAD + TAIL], kept: 0 };
+        let (head, rest) = line.split_at(line.len().min(HEAD));
+        let tail = &rest[rest.len().saturating_sub(TAIL)..];
+        head.iter().chain(tail).for_each(|byte| edges.push(*byte));
+        edges
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.kept == self.bytes.len() {
+            self.bytes.copy_within(HEAD + 1.., HEAD);
+            self.kept -= 1;
+        }
+        self.bytes[self.kept] = byte;
+        self.kept += 1;
+    }
 }
 
 /// Cuts lines at LF, taking a CR before it away (RFC 959 §5.3.1 asks for CRLF; old peers send LF alone).
@@ -36,7 +73,7 @@ pub struct LineCutter {
     /// The verb has ended: what follows is passed on as it is.
     in_argument: bool,
     pending_cr: bool,
-    flaw: Option<Flaw>,
+    flaw: Option<(Flaw, Edges)>,
     cuts: VecDeque<Cut>,
     waiting_bytes: usize,
 }
@@ -109,7 +146,12 @@ impl LineCutter {
 
     /// The line that has begun is longer than the limit already. Its end may never come.
     pub fn is_overlong(&self) -> bool {
-        self.flaw == Some(Flaw::TooLong)
+        matches!(self.flaw, Some((Flaw::TooLong, _)))
+    }
+
+    /// The line that has begun and not ended, or the edges of one that is flawed already.
+    pub fn begun(&self) -> &[u8] {
+        self.flaw.as_ref().map_or(&self.partial, |(_, edges)| edges.bytes())
     }
 
     /// Throws away everything held and says how many bytes of lines that was. For plaintext that stood behind
@@ -148,11 +190,11 @@ impl LineCutter {
     }
 
     fn keep(&mut self, byte: u8) {
-        if self.flaw.is_some() {
-            return;
-        }
-        if self.partial.len() == self.limit {
+        if self.flaw.is_none() && self.partial.len() == self.limit {
             self.spoil(Flaw::TooLong);
+        }
+        if let Some((_, edges)) = &mut self.flaw {
+            edges.push(byte);
             return;
         }
         self.in_argument |= byte == b' ';
@@ -161,7 +203,7 @@ impl LineCutter {
 
     fn spoil(&mut self, flaw: Flaw) {
         if self.flaw.is_none() {
-            self.flaw = Some(flaw);
+            self.flaw = Some((flaw, Edges::of(&self.partial)));
             self.partial = Vec::new();
         }
     }
@@ -170,7 +212,7 @@ impl LineCutter {
         self.in_argument = false;
         let bytes = std::mem::take(&mut self.partial);
         let cut = match self.flaw.take() {
-            Some(flaw) => Cut::Flawed(flaw),
+            Some((flaw, edges)) => Cut::Flawed(flaw, edges),
             None => {
                 self.waiting_bytes += bytes.len();
                 Cut::Line(bytes)
@@ -213,10 +255,32 @@ mod tests {
     fn flaws_are_reported_once_and_the_next_line_is_whole() {
         let mut cutter = LineCutter::commands(5);
         cutter.push(b"123456789\r\nA\0B\r\nA\rB\r\n12345\r\n");
+        let flawed = |flaw, bytes| Cut::Flawed(flaw, Edges::of(bytes));
         assert_eq!(
             cut_all(&mut cutter),
-            [Cut::Flawed(Flaw::TooLong), Cut::Flawed(Flaw::Nul), Cut::Flawed(Flaw::BareCr), line(b"12345")]
+            [
+                flawed(Flaw::TooLong, b"123456789"),
+                flawed(Flaw::Nul, b"AB"),
+                flawed(Flaw::BareCr, b"AB"),
+                line(b"12345")
+            ]
         );
+    }
+
+    #[test]
+    fn the_edges_of_a_flawed_line_are_its_first_and_its_last_bytes() {
+        for limit in [4, 9, 15, 30, 90] {
+            let mut cutter = LineCutter::commands(limit);
+            let text = format!("PROPFIND /{} HTTP/1.1", "x".repeat(limit));
+            cutter.push(text.as_bytes());
+            assert!(cutter.is_overlong());
+            let edges = [&text.as_bytes()[..HEAD], &text.as_bytes()[text.len() - TAIL..]].concat();
+            assert_eq!(cutter.begun(), edges);
+            cutter.push(b"\r\n");
+            let Some(Cut::Flawed(Flaw::TooLong, told)) = cutter.next_cut() else { panic!("limit {limit}") };
+            assert_eq!(told.bytes(), edges);
+            assert_eq!(cutter.begun(), b"");
+        }
     }
 
     #[test]

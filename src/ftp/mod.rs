@@ -18,7 +18,7 @@ pub use endpoint::{
     EndpointFlaw, EpsvRequest, HostPort, parse_eprt, parse_epsv_port, parse_epsv_request, parse_pasv, parse_port,
     write_eprt, write_epsv, write_pasv, write_port,
 };
-pub use line::{Cut, Flaw, LineCutter};
+pub use line::{Cut, Edges, Flaw, LineCutter};
 pub use printable::{Printable, is_plain};
 pub use reply::{Code, CodeClass, Reply, ReplyCutter, ReplyFlaw, ReplyLine, ends_with_final_reply};
 pub use verb::Verb;

@@ -235,8 +235,8 @@ impl ReplyCutter {
         while let Some(cut) = self.lines.next_cut() {
             let bytes = match cut {
                 Cut::Line(line) => line,
-                Cut::Flawed(Flaw::TooLong) => return Err(ReplyFlaw::TooLong),
-                Cut::Flawed(Flaw::Nul | Flaw::BareCr) => return Err(ReplyFlaw::NotAReply),
+                Cut::Flawed(Flaw::TooLong, _) => return Err(ReplyFlaw::TooLong),
+                Cut::Flawed(Flaw::Nul | Flaw::BareCr, _) => return Err(ReplyFlaw::NotAReply),
             };
             match self.open {
                 Some(code) => return Ok(Some(self.continuation(code, bytes))),

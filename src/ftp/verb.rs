@@ -106,7 +106,6 @@ impl Verb {
     /// method. Whoever sends one first is a browser, or an attacker who uses one (the cross-protocol attack that ALPN
     /// `ftp` is to prevent).
     pub fn is_http(line: &[u8]) -> bool {
-        const METHODS: [&[u8]; 8] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PRI"];
         let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
         let method = words.next().unwrap_or_default();
         let version =
@@ -115,8 +114,19 @@ impl Verb {
             version,
             Some([major] | [major, b'.', _]) if major.is_ascii_digit() && version.and_then(<[u8]>::last).is_some_and(u8::is_ascii_digit)
         );
-        numbered || METHODS.iter().any(|own| own.eq_ignore_ascii_case(method))
+        numbered || is_http_method(method)
     }
+
+    /// The same of a line that has only begun: by its method and the blank behind it. The rest may never come.
+    pub fn begins_http(begun: &[u8]) -> bool {
+        let method = begun.iter().position(|byte| *byte == b' ').map(|end| &begun[..end]);
+        method.is_some_and(is_http_method)
+    }
+}
+
+fn is_http_method(word: &[u8]) -> bool {
+    const METHODS: [&[u8]; 8] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PRI"];
+    METHODS.iter().any(|own| own.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -149,6 +159,16 @@ mod tests {
             ["", "USER bob", "USER HTTP/x", "HTTP/1.1", "USER a HTTP/1.", "USER HTTP/", "USER HTTP/1.1b", "GETX /"]
         {
             assert!(!Verb::is_http(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_http_is_told_by_its_method_before_it_ends() {
+        for begun in ["GET ", "post /", "CONNECT a"] {
+            assert!(Verb::begins_http(begun.as_bytes()), "{begun}");
+        }
+        for begun in ["", "G", "GET", " GET /", "GETX /", "USER GET "] {
+            assert!(!Verb::begins_http(begun.as_bytes()), "{begun}");
         }
     }
 }

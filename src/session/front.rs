@@ -186,8 +186,16 @@ impl FrontLeg {
         if self.beginning == Beginning::Header {
             return Some(FrontEvent::Flawed(Refusal::ProxyHeaderForeign));
         }
-        let event = match self.commands.next_cut()? {
+        let Some(cut) = self.commands.next_cut() else {
+            // A request of HTTP is not waited out, however long it is.
+            let http = self.fresh && Verb::begins_http(self.commands.begun());
+            return http.then_some(FrontEvent::Flawed(Refusal::HttpVerb));
+        };
+        let event = match cut {
             Cut::Line(line) if self.fresh && Verb::is_http(&line) => FrontEvent::Flawed(Refusal::HttpVerb),
+            Cut::Flawed(_, edges) if self.fresh && Verb::is_http(edges.bytes()) => {
+                FrontEvent::Flawed(Refusal::HttpVerb)
+            }
             Cut::Line(line) => match Command::parse(&line) {
                 Ok(command) => {
                     self.fresh = false;
@@ -195,9 +203,9 @@ impl FrontLeg {
                 }
                 Err(_) => FrontEvent::Flawed(Refusal::NotACommand),
             },
-            Cut::Flawed(Flaw::TooLong) => FrontEvent::Flawed(Refusal::LineTooLong),
-            Cut::Flawed(Flaw::Nul) => FrontEvent::Flawed(Refusal::LineWithNul),
-            Cut::Flawed(Flaw::BareCr) => FrontEvent::Flawed(Refusal::LineWithBareCr),
+            Cut::Flawed(Flaw::TooLong, _) => FrontEvent::Flawed(Refusal::LineTooLong),
+            Cut::Flawed(Flaw::Nul, _) => FrontEvent::Flawed(Refusal::LineWithNul),
+            Cut::Flawed(Flaw::BareCr, _) => FrontEvent::Flawed(Refusal::LineWithBareCr),
         };
         Some(event)
     }

@@ -176,7 +176,7 @@ async fn paths_go_by_where_the_server_says_it_is() {
     // A link, perhaps: the server is where it says it is.
     passes(&mut scene, "CWD somewhere").await;
     scene.client.says("MKD y").await;
-    is_asked(&mut scene, "257 \"/in/a \"\"b\"\"\" is here").await;
+    is_asked(&mut scene, "257 \"/in/a b\" is here").await;
     scene.backend.hears_and_says("MKD y", "257 made").await;
     scene.client.hears("257 made").await;
     passes(&mut scene, "CDUP").await;
@@ -216,6 +216,8 @@ async fn a_server_that_does_not_say_where_it_is_fails_closed() {
         "257-\"/in\r\n257 what",
         // Pure-FTPd in a folder with a quote in its name.
         "257 \"/in/q\"r\" is your current location",
+        // The same with two; or any other server with one, and nobody can tell which.
+        "257 \"/in/q\"\"r\" is your current location",
     ] {
         scene.client.says("CWD x").await;
         if answer.starts_with("257 ") {

@@ -40,6 +40,54 @@ async fn a_request_of_http_ends_the_session_whatever_its_method() {
     client.hears("250 Gone").await;
 }
 
+/// Longer than a command may be, or spoiled: its method, or the version at its end, tells all the same. What stands in the
+/// body behind it would be commands.
+#[tokio::test]
+async fn a_request_of_http_that_is_no_command_line_ends_the_session_too() {
+    let stage = Stage::start(Setup::new().with("limits", "command_length: 512")).await;
+    let long = "x".repeat(9000);
+    let requests = [
+        format!("GET /{long} HTTP/1.1\r\n"),
+        format!("POST /{long}\r\n"),
+        format!("PROPFIND /{long} HTTP/1.1\r\n"),
+        // One read holds it all.
+        format!("GET /{} HTTP/1.1\r\n", &long[..600]),
+        format!("PROPFIND /{} HTTP/1.1\r\n", &long[..600]),
+        "POST /\0 HTTP/1.1\r\n".to_owned(),
+        "LOCK /\rx HTTP/1.1\r\n".to_owned(),
+    ];
+    for request in &requests {
+        let mut client = stage.client().await;
+        client.talk.say_raw(format!("{request}Host: x\r\n\r\nUSER bob\r\n")).await;
+        client.refused(421, "http_verb").await;
+        let end = client.ends().await;
+        assert!(matches!(end, End::Fin | End::Reset), "{end:?}");
+    }
+    stage.counts("sessions_total{listener=\"explicit\",outcome=\"http_verb\"}", requests.len() as u32).await;
+    stage.is_empty().await;
+    stage.backend().is_not_dialled().await;
+}
+
+/// With the login's deadline of an hour, which is not waited for.
+#[tokio::test]
+async fn a_request_of_http_is_not_waited_out() {
+    let stage = Stage::start(Setup::new().with("timeouts", "login: 1h").with("limits", "command_length: 512")).await;
+    let long = format!("GET /{}", "x".repeat(1500));
+    for begun in ["GET ", "post "] {
+        let mut client = stage.client().await;
+        for byte in begun.bytes() {
+            client.talk.say_raw([byte]).await;
+        }
+        client.refused(421, "http_verb").await;
+        assert_eq!(client.ends().await, End::Fin);
+    }
+    let mut client = stage.client().await;
+    client.talk.say_raw(&long).await;
+    client.refused(421, "http_verb").await;
+    stage.counts("sessions_total{listener=\"explicit\",outcome=\"http_verb\"}", 3).await;
+    stage.is_empty().await;
+}
+
 #[tokio::test]
 async fn an_http_verb_under_implicit_tls_ends_the_session() {
     let stage = Stage::plain().await;
