@@ -149,7 +149,7 @@ async fn a_code_counts_once_also_after_a_restart() {
                     client.talk.hears_nothing().await;
                 }
             };
-            written.await;
+            stage.transcript.soon("the file of used codes", written).await;
         } else {
             let Stage { gateway, .. } = stage;
             gateway.stop().await;
