@@ -367,7 +367,7 @@ impl Dialogue {
             Timer::LastBytes => self.give_up(steps),
             Timer::Grace | Timer::ClearGrace => self.close_upload(steps),
             Timer::BackendReply => self.back_gone(crate::event::BackendFailure::Timeout, steps),
-            Timer::Idle | Timer::Quiet | Timer::Reservation => {}
+            Timer::Idle | Timer::UnheardReply | Timer::Quiet | Timer::Reservation => {}
         }
     }
 
