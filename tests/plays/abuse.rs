@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::stage::{Client, End, Scene, Setup, Stage};
+use crate::stage::{Client, DEADLINE, End, Scene, Setup, Stage};
 
 /// An address of this machine that the good client does not come from.
 const ELSEWHERE: &str = "127.0.0.66";
@@ -161,7 +161,8 @@ async fn a_line_without_an_end_is_kept_nowhere_and_ends_with_the_login() {
         }
         sent
     };
-    let (sent, ()) = tokio::join!(endless, scene.downloads());
+    let (sent, ()) = tokio::join!(timeout(DEADLINE, endless), scene.downloads());
+    let sent = sent.expect("the gateway takes whatever comes");
     assert!(sent > 1 << 20, "{sent} bytes show nothing");
     scene.stage.counts("sessions_total{listener=\"explicit\",outcome=\"login_timeout\"}", 1).await;
     scene.goes_on().await;
