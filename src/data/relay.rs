@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::bandwidth::Share;
 use crate::event::{Direction, Event, Observer};
-use crate::net::{Blocks, Pace, Room};
+use crate::net::{Blocks, FullSpeed, Pace, Room};
 use crate::tls::{DataStream, WhyClosed};
 
 /// What a backend may send on an upload's data connection before it is taken for broken. Under TLS nothing but
@@ -73,7 +73,7 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
     // some (inetutils-ftpd loses the whole session); a reset alone is ECONNRESET.
     back.socket().reset_on_close(true);
     share.begin();
-    let mut speed = Speed::new(&share);
+    let mut speed = Speed::new(&share, &blocks);
     let end = loop {
         let room = Room { pace: speed.pace(), sealed: front.is_private() };
         let piece = match source.unless_stalled(stall, back.read(&blocks, room)).await {
@@ -82,7 +82,9 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
             None => break PumpEnd::SourceStalled,
         };
         let read = piece.len();
-        yield_now().await;
+        if piece.in_steps() {
+            yield_now().await;
+        }
         match sink.unless_stalled(stall, front.write(piece)).await {
             Some(Ok(())) => {}
             Some(Err(_)) => break PumpEnd::SinkBroke,
@@ -104,7 +106,7 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     back.socket().reset_on_close(true);
     let (source, sink) = (front.socket().progress(), back.socket().progress());
     share.begin();
-    let mut speed = Speed::new(&share);
+    let mut speed = Speed::new(&share, &blocks);
     let mut heard = 0;
     let mut back_ended = false;
     let end = loop {
@@ -129,7 +131,9 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
             }
         };
         let read = piece.len();
-        yield_now().await;
+        if piece.in_steps() {
+            yield_now().await;
+        }
         match sink.unless_stalled(stall, back.write(piece)).await {
             Some(Ok(())) => {}
             Some(Err(_)) => break PumpEnd::SinkBroke,
@@ -144,8 +148,7 @@ pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
 }
 
 /// Lets others at the processor: a transfer at full speed always has something to do, and would go on for as long as the
-/// runtime lets it. A large block takes a while to read, to seal and to write, so there is a turn for others between these
-/// as well. What has gone is paid for.
+/// runtime lets it. What has gone is paid for.
 async fn take_turns(share: &Share, moved: usize) {
     yield_now().await;
     share.pay(moved).await;
@@ -187,6 +190,9 @@ struct Speed {
     since: Instant,
     moved: usize,
     pace: Pace,
+    blocks: Blocks,
+    /// While it is at full speed.
+    full: Option<FullSpeed>,
     /// Its bandwidth lets it be fast.
     may: bool,
     /// Nothing is known of it yet.
@@ -199,8 +205,16 @@ impl Speed {
     /// Bytes in a second that nobody's system takes at once.
     const FULL: usize = 4 * 1024 * 1024;
 
-    fn new(share: &Share) -> Self {
-        Self { since: Instant::now(), moved: 0, pace: Pace::Slow, may: Self::may(share), begins: true }
+    fn new(share: &Share, blocks: &Blocks) -> Self {
+        Self {
+            since: Instant::now(),
+            moved: 0,
+            pace: Pace::Slow,
+            blocks: blocks.clone(),
+            full: None,
+            may: Self::may(share),
+            begins: true,
+        }
     }
 
     fn pace(&self) -> Pace {
@@ -217,14 +231,20 @@ impl Speed {
         let seconds = now.duration_since(self.since).as_secs();
         if seconds > 0 {
             let full = self.moved as u64 >= seconds.saturating_mul(Self::FULL as u64);
-            let pace = if full { Pace::Full } else { Pace::Slow };
-            *self = Self { since: now, moved: 0, pace, may: Self::may(share), begins: false };
+            self.pace = if full { Pace::Full } else { Pace::Slow };
+            (self.since, self.moved, self.begins) = (now, 0, false);
+            self.may = Self::may(share);
         }
         self.moved += bytes;
         if self.moved >= Self::FULL {
             self.pace = Pace::Full;
         } else if self.begins && self.moved >= Self::BEGINNING {
             self.pace = Pace::Fast;
+        }
+        if self.pace() != Pace::Full {
+            self.full = None;
+        } else if self.full.is_none() {
+            self.full = Some(self.blocks.full_speed());
         }
     }
 }
@@ -255,8 +275,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_slow_gets_small_blocks_and_the_largest_are_for_full_speed() {
         const MIB: usize = 1024 * 1024;
-        let share = Share::default();
-        let mut speed = Speed::new(&share);
+        let (share, blocks) = (Share::default(), Blocks::default());
+        let mut speed = Speed::new(&share, &blocks);
         let mut after = async |bytes, seconds| {
             speed.moved(bytes, &share);
             tokio::time::advance(Duration::from_secs(seconds)).await;

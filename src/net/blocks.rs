@@ -17,15 +17,14 @@ pub const HEAD: usize = 18 * 1024;
 struct Size {
     /// Of the body.
     bytes: usize,
-    /// Blocks that can be taken at a time. More transfers than this at full speed share them by turns.
+    /// Blocks that can be taken at a time.
     most: usize,
     /// Blocks that are kept for the next transfer when nobody needs them.
     kept: usize,
 }
 
-/// The larger ones first. What they can come to is 36 MiB.
-const SIZES: [Size; 2] =
-    [Size { bytes: 1024 * 1024, most: 16, kept: 2 }, Size { bytes: 256 * 1024, most: 64, kept: 4 }];
+/// The larger ones first. What they can come to is 28 MiB.
+const SIZES: [Size; 2] = [Size { bytes: 1024 * 1024, most: 8, kept: 2 }, Size { bytes: 256 * 1024, most: 64, kept: 4 }];
 
 /// The pool. Clones are the same pool.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +36,13 @@ struct Shelf {
     large: Mutex<[Large; SIZES.len()]>,
     /// Bytes in blocks that are taken.
     taken: AtomicUsize,
+    /// Transfers at full speed.
+    full: AtomicUsize,
 }
+
+/// A transfer at full speed, for as long as it is.
+#[derive(Debug)]
+pub struct FullSpeed(Arc<Shelf>);
 
 #[derive(Debug, Default)]
 struct Large {
@@ -98,6 +103,19 @@ impl Blocks {
     pub fn taken(&self) -> usize {
         self.0.taken.load(Ordering::Relaxed)
     }
+
+    /// One more transfer is at full speed. There are largest blocks for as many as there are of these blocks: a turn with
+    /// one takes a while, and whoever waits for his own waits for everybody's.
+    pub fn full_speed(&self) -> FullSpeed {
+        self.0.full.fetch_add(1, Ordering::Relaxed);
+        FullSpeed(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for FullSpeed {
+    fn drop(&mut self) {
+        self.0.full.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shelf {
@@ -106,7 +124,7 @@ impl Shelf {
         let first = match pace {
             Pace::Slow => return None,
             Pace::Fast => SIZES.len() - 1,
-            Pace::Full => 0,
+            Pace::Full => usize::from(self.full.load(Ordering::Relaxed) > SIZES[0].most),
         };
         let mut large = self.large();
         for (number, (size, large)) in SIZES.iter().zip(large.iter_mut()).enumerate().skip(first) {
@@ -187,6 +205,13 @@ impl Piece {
         self.range.is_empty()
     }
 
+    /// Whether to read, to seal and to write it are steps, with turns for others between them: each takes a while with the
+    /// largest block. Where several are at full speed, their blocks would push each other out of the processor's caches
+    /// between the steps, and a piece goes all its way in one turn.
+    pub fn in_steps(&self) -> bool {
+        self.block.size == Some(0) && self.block.shelf.full.load(Ordering::Relaxed) <= 1
+    }
+
     /// The first `bytes` are done with.
     pub fn advance(&mut self, bytes: usize) {
         self.range.start = (self.range.start + bytes).min(self.range.end);
@@ -209,7 +234,7 @@ mod tests {
         let taken: Vec<_> = (0..most + 3).map(|_| blocks.take(Pace::Full, 1, 100)).collect();
         let bodies: usize = SIZES.iter().map(|size| size.most * (2 * HEAD + size.bytes)).sum();
         assert_eq!(blocks.taken(), bodies + 3 * (HEAD + 100));
-        assert!(bodies < 36 * 1024 * 1024);
+        assert!(bodies < 28 * 1024 * 1024);
         for (number, size) in SIZES.iter().enumerate() {
             assert_eq!(taken.iter().filter(|block| block.size == Some(number)).count(), size.most);
         }
@@ -221,6 +246,31 @@ mod tests {
         assert_eq!(blocks.take(Pace::Full, 1, 100).size, Some(0));
         assert_eq!(blocks.take(Pace::Fast, 1, 100).size, Some(SIZES.len() - 1));
         assert_eq!(blocks.take(Pace::Slow, 1, 100).size, None);
+    }
+
+    #[test]
+    fn one_transfer_at_full_speed_goes_in_steps_and_several_in_one_turn_each() {
+        let blocks = Blocks::default();
+        let piece = |pace| blocks.take(pace, 1, 100).piece(0..100).unwrap();
+        let first = blocks.full_speed();
+        assert!(piece(Pace::Full).in_steps());
+        assert!(!piece(Pace::Fast).in_steps() && !piece(Pace::Slow).in_steps());
+        let second = blocks.full_speed();
+        assert!(!piece(Pace::Full).in_steps());
+        drop(first);
+        assert!(piece(Pace::Full).in_steps());
+        drop(second);
+    }
+
+    #[test]
+    fn more_at_full_speed_than_there_are_largest_blocks_have_smaller_ones() {
+        let blocks = Blocks::default();
+        let mut running: Vec<_> = (0..SIZES[0].most).map(|_| blocks.full_speed()).collect();
+        assert_eq!(blocks.take(Pace::Full, 1, 100).size, Some(0));
+        running.push(blocks.full_speed());
+        assert_eq!(blocks.take(Pace::Full, 1, 100).size, Some(1));
+        running.pop();
+        assert_eq!(blocks.take(Pace::Full, 1, 100).size, Some(0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod peek;
 mod proxy_protocol;
 mod socket;
 
-pub use blocks::{Block, Blocks, HEAD, Pace, Piece, Room};
+pub use blocks::{Block, Blocks, FullSpeed, HEAD, Pace, Piece, Room};
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_ahead, bind_data, tune};
 pub use peek::{Start, peek_start};

@@ -13,6 +13,7 @@ mod commands;
 mod data_peer;
 mod groups;
 mod host;
+mod letters;
 mod pace;
 mod path_pattern;
 mod paths;

@@ -71,9 +71,11 @@ impl DataStream {
             Self::Private(records) => {
                 records.release();
                 poll_fn(|cx| records.poll_send(cx)).await?;
+                let in_steps = piece.in_steps();
                 records.seal(piece)?;
-                // Sealing a large block takes about as long as writing it: somebody else's turn.
-                tokio::task::yield_now().await;
+                if in_steps {
+                    tokio::task::yield_now().await;
+                }
                 poll_fn(|cx| records.poll_send(cx)).await
             }
         }

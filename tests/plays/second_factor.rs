@@ -131,6 +131,39 @@ async fn a_code_counts_once_also_after_a_reload() {
     lets_in(&mut client, &mut actor).await;
 }
 
+/// Of the clock a client has, and of how wrong it may be.
+#[tokio::test]
+async fn how_wrong_a_clock_may_be_is_a_setting() {
+    let secrets = Secrets::new();
+    for (more, ahead, counts) in
+        [(", skew: 0", 2, false), ("", 1, true), ("", 3, false), (", skew: 3", 3, true), (", skew: 3", 5, false)]
+    {
+        let stage = Stage::start(secrets.setup(more)).await;
+        let mut client = stage.secured_client().await;
+        let mut actor = names(&stage, &mut client, "bob").await;
+        client.says(format!("PASS sesame:{}", code(ahead))).await;
+        match counts {
+            true => lets_in(&mut client, &mut actor).await,
+            false => drop(client.hears("530 Login incorrect.\r\n").await),
+        }
+        login(&stage, if counts { "accepted" } else { "code_wrong" }, 1).await;
+    }
+}
+
+/// Whoever can read it has everybody's codes. A reload with such a file changes nothing.
+#[tokio::test]
+async fn a_file_of_secrets_that_others_can_read_is_not_taken() {
+    let secrets = Secrets::new();
+    let stage = Stage::start(secrets.setup("")).await;
+    std::fs::set_permissions(&secrets.path, PermissionsExt::from_mode(0o644)).unwrap();
+    let refused = stage.refuses_to_reload();
+    assert!(refused.contains("access.totp.secrets") && refused.contains("others can read it"), "{refused}");
+    assert!(!refused.contains(SECRET), "{refused}");
+    let mut client = stage.secured_client().await;
+    let _actor = names(&stage, &mut client, "bob").await;
+    client.says_and_hears("PASS sesame", "332 ").await;
+}
+
 #[tokio::test]
 async fn who_must_have_a_secret_and_has_none_does_not_come_in() {
     let secrets = Secrets::new();

@@ -74,8 +74,9 @@ const TABLES: [(&str, &str, &[&str]); 6] = [
     (
         "Idle sessions",
         "Logged in, one download of 1 KiB done. PSS is the processes' share of memory. Kernel memory is what slabs (but those of file \
-         systems), kernel stacks, page tables and TCP's buffers grow by in the whole system, less what the load's own ends of the connections take. Others \
-         than the gateway have a process for each session, and are measured with a hundred.",
+         systems), kernel stacks, page tables and TCP's buffers grow by in the whole system, less what the load's own ends of the connections take. \
+         The first hundreds take memory that the sessions before them have left free, and so look like less than they are: whether the cost \
+         grows is told by what one more takes, from one number to the next. Others than the gateway have a process for each session, and are measured with a hundred.",
         &["idle sessions", ""],
     ),
 ];

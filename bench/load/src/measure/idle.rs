@@ -2,6 +2,9 @@
 //!
 //! An idle session has logged in and has downloaded 1 KiB. The process's memory is its PSS. The kernel's is what slabs, stacks, page
 //! tables and TCP grow by, less what our own two ends of each session take, which is measured first without a proxy.
+//!
+//! The sessions before the first step leave memory that is free and not given back. The first hundreds take of that, so that what
+//! *each* takes looks like less than it is. What one *more* takes, from one step to the next, is free of it.
 
 use std::time::{Duration, Instant};
 
@@ -45,6 +48,7 @@ pub(crate) async fn measure(
     }
     let (pss, kernel) = (pss_bytes(proxy.pid())?, kernel_bytes()?);
     let mut sessions = Vec::new();
+    let (mut before, mut all_before) = (0, 0.0);
     let mut steps: Vec<_> = amount.idle.iter().map(|&step| step.min(fit)).collect();
     steps.dedup();
     // A process for each session: memory is what it is with a hundred of them.
@@ -58,6 +62,9 @@ pub(crate) async fn measure(
         figures.record(&format!("{}: PSS of each, KiB", idle(step)), kind, user);
         figures.record(&format!("{}: kernel memory of each, KiB", idle(step)), kind, system);
         figures.record(&memory(step), kind, user + system);
+        let all = (user + system) * step as f64;
+        figures.record(&one_more(step), kind, (all - all_before) / (step - before) as f64);
+        (before, all_before) = (step, all);
         if proxied {
             figures.record(&beside(step), kind, latency(&target, amount).await?);
         }
@@ -79,6 +86,11 @@ fn idle(sessions: usize) -> String {
 /// The figure of what each of so many idle sessions takes.
 pub(crate) fn memory(sessions: usize) -> String {
     format!("{}: memory of each, KiB", idle(sessions))
+}
+
+/// The figure of what one more takes, from the step before to so many idle sessions.
+pub(crate) fn one_more(sessions: usize) -> String {
+    format!("{}: memory of one more, KiB", idle(sessions))
 }
 
 /// The figure of a new session's latency beside so many idle ones.
