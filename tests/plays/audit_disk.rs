@@ -100,6 +100,7 @@ async fn fills_and_frees(disk: &Path) {
     let mut scene = Scene::open(audited(&path, "json")).await;
     let mut done = Vec::new();
     loop {
+        assert!(done.len() < 2000, "nothing is refused on a full disk");
         let name = format!("/{}", done.len());
         scene.client.says(format!("DELE {name}")).await;
         tokio::select! {

@@ -92,6 +92,25 @@ async fn a_final_reply_has_an_end() {
     scene.stage.counts("transfers_total{direction=\"upload\",result=\"backend_gone\"}", 1).await;
 }
 
+/// While the bytes are on their way nothing is cut; behind them it ends.
+#[tokio::test]
+async fn final_replies_have_an_end() {
+    let mut scene = Scene::plain().await;
+    let mut good = Good::comes(&scene.stage).await;
+    let mut transfer = scene.begins("RETR file").await;
+    transfer.backend.sends("content").await;
+    scene.backend.says("226 Sent").await;
+    scene.backend.talk.say_raw("226 Sent once more\r\n".repeat(10_000)).await;
+    good.goes_on().await;
+    transfer.backend.finishes().await;
+    assert_eq!(transfer.client.receives_all().await, (b"content".to_vec(), End::CloseNotify));
+    scene.client.hears("226 Sent\r\n").await;
+    scene.client.refused(421, "backend_nonsense").await;
+    scene.stage.counts(NONSENSE, 1).await;
+    scene.stage.counts("transfers_total{direction=\"download\",result=\"completed\"}", 1).await;
+    good.goes_on().await;
+}
+
 #[tokio::test]
 async fn a_reply_during_login_has_an_end() {
     for (name, line) in [("USER bob", "331-Password"), ("PASS sesame", "230-Welcome")] {
