@@ -9,6 +9,8 @@
 
 #[path = "networks/actor.rs"]
 mod actor;
+#[path = "networks/admin.rs"]
+mod admin;
 #[path = "networks/clients.rs"]
 mod clients;
 #[path = "networks/crowd.rs"]

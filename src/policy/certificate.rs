@@ -27,8 +27,8 @@ pub enum UserFrom {
 /// The names in a certificate that was verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CertificateNames {
-    /// Common names of the subject.
-    pub common_names: Vec<String>,
+    /// Common names of the subject. `None`: one that cannot be read as text, and counts all the same.
+    pub common_names: Vec<Option<String>>,
     /// E-mail addresses.
     pub emails: Vec<String>,
     /// DNS names.
@@ -42,8 +42,9 @@ impl UserFrom {
         let Some(names) = certificate else { return true };
         let names = match self {
             Self::None => return true,
-            Self::CommonName if names.common_names.len() > 1 => return false,
-            Self::CommonName => &names.common_names,
+            Self::CommonName => {
+                return matches!(&names.common_names[..], [Some(name)] if name.as_bytes() == user);
+            }
             Self::Email => &names.emails,
             Self::Dns => &names.dns,
         };
@@ -55,10 +56,10 @@ impl UserFrom {
 mod tests {
     use super::*;
 
-    fn names(common: &[&str]) -> CertificateNames {
+    fn names(common: &[Option<&str>]) -> CertificateNames {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         CertificateNames {
-            common_names: owned(common),
+            common_names: common.iter().map(|name| name.map(str::to_owned)).collect(),
             emails: owned(&["bob@acme.example"]),
             dns: owned(&["acme.example", "*.acme.example"]),
         }
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_name_must_equal_the_user() {
-        let bob = names(&["bob"]);
+        let bob = names(&[Some("bob")]);
         for (from, user) in [
             (UserFrom::CommonName, "bob"),
             (UserFrom::Email, "bob@acme.example"),
@@ -84,7 +85,10 @@ mod tests {
 
     #[test]
     fn of_several_common_names_none_counts() {
-        assert!(!UserFrom::CommonName.allows(Some(&names(&["bob", "eve"])), b"bob"));
-        assert!(!UserFrom::CommonName.allows(Some(&names(&[])), b""));
+        for common in [&[Some("bob"), Some("eve")][..], &[Some("bob"), None], &[None, Some("bob")], &[None], &[]] {
+            for user in ["bob", "eve", ""] {
+                assert!(!UserFrom::CommonName.allows(Some(&names(common)), user.as_bytes()), "{common:?} {user}");
+            }
+        }
     }
 }

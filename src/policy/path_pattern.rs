@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
+use super::letters::check_classes;
+
 /// Some name. Whether it fits a part of a pattern says nothing, unless that part fits every name.
 const ANY_NAME: &[u8] = b"\x01any\x01";
 
@@ -44,6 +46,8 @@ impl PathPattern {
         if !pattern.starts_with('/') {
             return Err("it does not begin with a slash".into());
         }
+        // Paths are bytes, and a class is about one.
+        check_classes(pattern, false)?;
         let glob = |pattern: &str| {
             GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.kind().to_string())
         };

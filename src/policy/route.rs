@@ -6,14 +6,15 @@ use std::net::IpAddr;
 use globset::GlobBuilder;
 use ipnet::IpNet;
 
+use super::letters::{Letters, check_classes};
 use super::user_name::{folded, folded_pattern};
 
 /// A pattern with `*`, `?` and `[…]`, matched against a whole name.
 #[derive(Debug, Clone)]
 pub struct Glob {
     pattern: String,
-    /// What is matched is a user name.
-    folds: bool,
+    /// What is matched is a user name, and the pattern has these letters.
+    letters: Option<Letters>,
     matcher: globset::GlobMatcher,
 }
 
@@ -23,7 +24,10 @@ impl Glob {
     /// # Errors
     /// A text that says what is wrong with it.
     pub fn new(pattern: &str) -> Result<Self, String> {
-        Self::build(pattern, folded_pattern(pattern), true)
+        check_classes(pattern, true)?;
+        let folded = folded_pattern(pattern);
+        let letters = Letters::of(&folded)?;
+        Self::build(pattern, &letters.narrow_pattern(&folded), Some(letters))
     }
 
     /// Compiles a pattern for host names, where case does not matter.
@@ -31,17 +35,17 @@ impl Glob {
     /// # Errors
     /// A text that says what is wrong with it.
     pub fn host(pattern: &str) -> Result<Self, String> {
-        Self::build(pattern, pattern.to_owned(), false)
+        Self::build(pattern, pattern, None)
     }
 
-    fn build(pattern: &str, compiled: String, folds: bool) -> Result<Self, String> {
+    fn build(pattern: &str, compiled: &str, letters: Option<Letters>) -> Result<Self, String> {
         // A name is no path: `*` matches slashes too.
-        let glob = GlobBuilder::new(&compiled)
+        let glob = GlobBuilder::new(compiled)
             .literal_separator(false)
             .case_insensitive(true)
             .build()
             .map_err(|error| error.kind().to_string())?;
-        Ok(Self { pattern: pattern.to_owned(), folds, matcher: glob.compile_matcher() })
+        Ok(Self { pattern: pattern.to_owned(), letters, matcher: glob.compile_matcher() })
     }
 
     /// The pattern as it was written.
@@ -52,7 +56,10 @@ impl Glob {
     /// Whether the whole name matches. Names that are not UTF-8 match byte for byte.
     pub fn matches(&self, name: &[u8]) -> bool {
         use std::os::unix::ffi::OsStrExt;
-        let name = if self.folds { Cow::Owned(folded(name)) } else { Cow::Borrowed(name) };
+        let name = match &self.letters {
+            None => Cow::Borrowed(name),
+            Some(letters) => Cow::Owned(letters.narrow(&folded(name))),
+        };
         self.matcher.is_match(std::ffi::OsStr::from_bytes(&name))
     }
 }
@@ -181,8 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_beyond_ascii_is_one_letter() {
+        for (pattern, matched, others) in [
+            ("m?ller", &["müller", "MÜLLER", "muller", "m大ller"][..], &["mller", "müüller", "müxller"][..]),
+            ("M[ÜÖ]ller", &["müller", "MÖLLER"], &["muller", "mäller", "m\u{fc}\u{fc}ller"]),
+            ("m[!ü]ller", &["muller", "mäller"], &["müller", "MÜLLER"]),
+            ("[ü]*", &["übel", "Ü"], &["édith", "ubel", "ýx"]),
+            ("{ä,ö}?", &["äü", "Öx"], &["ä", "üx"]),
+            ("straße", &["STRASSE", "Straße"], &["strase"]),
+        ] {
+            let pattern = Glob::new(pattern).unwrap();
+            for name in matched {
+                assert!(pattern.matches(name.as_bytes()), "{} {name}", pattern.pattern());
+            }
+            for name in others {
+                assert!(!pattern.matches(name.as_bytes()), "{} {name}", pattern.pattern());
+            }
+        }
+        // What stands for a letter within is nobody's name.
+        assert!(!Glob::new("ü").unwrap().matches(b"\x01"));
+        assert!(Glob::new("[ä-ü]*").is_err() && Glob::new("\u{1}").is_err());
+    }
+
+    #[test]
     fn names_that_are_not_utf8_match_byte_for_byte() {
         assert!(Glob::new("m*").unwrap().matches(b"m\xfcller/x"));
+        assert!(Glob::new("m?ller").unwrap().matches(b"M\xfcLLER"));
+        assert!(!Glob::new("ü*").unwrap().matches(b"\x01\xfc"));
         assert!(Glob::new("a[").is_err());
     }
 }

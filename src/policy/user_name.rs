@@ -46,7 +46,7 @@ pub(super) fn folded_pattern(pattern: &str) -> String {
 }
 
 /// By way of the capital: some letters (ſ, ς) are the same in capitals alone.
-fn fold(letter: char) -> impl Iterator<Item = char> {
+pub(super) fn fold(letter: char) -> impl Iterator<Item = char> {
     letter.to_uppercase().flat_map(char::to_lowercase)
 }
 

@@ -155,7 +155,8 @@ impl ClientIdentity {
         let subject = parsed.subject();
         let owned = |text: Result<&str, _>| text.ok().map(str::to_owned);
         let mut names = CertificateNames {
-            common_names: subject.iter_common_name().filter_map(|name| owned(name.as_str())).collect(),
+            // One that is left out would make the other one of two the only one.
+            common_names: subject.iter_common_name().map(|name| owned(name.as_str())).collect(),
             emails: subject.iter_email().filter_map(|name| owned(name.as_str())).collect(),
             dns: Vec::new(),
         };

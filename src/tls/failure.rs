@@ -61,9 +61,10 @@ fn classify(error: &RustlsError) -> HandshakeResult {
     match error {
         RustlsError::InvalidMessage(_) => HandshakeResult::NotTls,
         RustlsError::PeerIncompatible(_) => HandshakeResult::NoCommonParameters,
-        RustlsError::InvalidCertificate(_) | RustlsError::NoCertificatesPresented => {
-            HandshakeResult::CertificateRejected
-        }
+        // A list that is signed by somebody else, or cannot be read, is found out when a certificate is held against it.
+        RustlsError::InvalidCertificate(_)
+        | RustlsError::InvalidCertRevocationList(_)
+        | RustlsError::NoCertificatesPresented => HandshakeResult::CertificateRejected,
         RustlsError::NoApplicationProtocol => HandshakeResult::ForeignProtocol,
         RustlsError::AlertReceived(alert) => match alert {
             AlertDescription::BadCertificate

@@ -37,13 +37,12 @@ impl<'a> Gateway<'a> {
     /// Starts one. `backend` are the entries of its backend, `more` further top-level entries of its configuration.
     pub(crate) fn start(space: &'a Space, folder: &Path, backend: &str, more: &str) -> Self {
         certificate(folder);
-        let mut text = format!(
-            "backends: {{ inside: {{ {backend} }} }}\n\
-             admin: {{ address: \"127.0.0.1:9921\" }}\nstate_dir: state\nlog: {{ level: debug }}\n{more}\n"
-        );
+        let mut text =
+            format!("backends: {{ inside: {{ {backend} }} }}\nstate_dir: state\nlog: {{ level: debug }}\n{more}\n");
         let usual = [
             ("listeners", format!("[{{ address: \"[::]:{CONTROL}\", tls: explicit }}]")),
             ("passive", format!("{{ ports: {PASSIVE} }}")),
+            ("admin", "{ address: \"127.0.0.1:9921\" }".to_owned()),
             ("tls", "{ certificates: [{ certificate: front.pem, private_key: front.key }] }".to_owned()),
         ];
         for (section, entries) in usual {

@@ -1,5 +1,7 @@
 //! Who may come: `access.allow` and `access.deny`.
 
+use std::fmt::Write;
+
 use crate::stage::{Client, End, Scene, Setup, Stage};
 
 async fn from(stage: &Stage, address: &str, listener: &str) -> Client {
@@ -42,6 +44,26 @@ async fn ipv4_through_an_ipv6_socket_is_ipv4() {
     let (tls, transcript) = (stage.setup.client_tls.clone(), stage.transcript.clone());
     let mut client = Client::connect("client", "127.0.0.2".parse().unwrap(), to, tls, transcript).await;
     client.hears("220 ").await;
+}
+
+/// A hundred thousand networks, of which some hold clients here.
+#[tokio::test]
+async fn of_a_hundred_thousand_networks_each_counts() {
+    let mut networks = String::new();
+    for at in 0..100_000u32 {
+        let [_, high, middle, low] = (at * 2).to_be_bytes();
+        write!(networks, "{}.{high}.{middle}.{low},", if at < 50_000 { 126 } else { 127 }).unwrap();
+    }
+    let stage = Stage::start(Setup::new().with("access", format!("deny: [{networks}]"))).await;
+    // The last of them, one in the midst, and their neighbours.
+    for (address, denied) in [("127.3.13.62", true), ("127.3.13.63", false), ("127.2.0.4", true), ("127.2.0.5", false)]
+    {
+        let mut client = from(&stage, address, "explicit").await;
+        match denied {
+            true => drop(client.refused(421, "address_denied").await),
+            false => drop(client.hears("220 ").await),
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::stage::{
-    Authority, Client, ClientTls, Desk, End, Scene, Stage, Transfer, asks, audited, holds, is_asked_where, is_over,
+    Authority, Client, ClientTls, Desk, End, Log, Scene, Stage, Transfer, asks, audited, holds, is_asked_where, is_over,
 };
 
 async fn finishes_upload(scene: &mut Scene, mut transfer: Transfer, content: &str) {
@@ -364,6 +364,40 @@ async fn logins_that_fail_and_bans_are_told() {
 }
 
 #[tokio::test]
+async fn a_ban_that_an_operator_ends_is_told() {
+    let desk = Desk::new();
+    let setup = desk.setup().with("limits", "failed_logins: { attempts: 2, within: 1h, ban: 1h }");
+    let stage = Stage::start(setup.with("admin", "address: \"127.0.0.1:0\"")).await;
+    let mut client = stage.secured_client().await;
+    let mut backend = None;
+    for code in ["530 ", "421 "] {
+        client.says("USER bob").await;
+        if backend.is_none() {
+            backend = Some(stage.backend().welcomes().await);
+        }
+        let backend = backend.as_mut().unwrap();
+        backend.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS wrong").await;
+        backend.hears_and_says("PASS wrong", "530 No").await;
+        client.hears(code).await;
+    }
+    // One that is not there leaves nothing.
+    for (number, status) in [(99, "404"), (1, "200")] {
+        let answer = stage.asks_admin(&format!("POST /bans/lift/{number} HTTP/1.1")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    drop((client, backend));
+    stage.is_empty().await;
+    stage.gateway.stop().await;
+    let banned = desk.line("banned");
+    let lifted = desk.line("ban_lifted");
+    holds(&lifted, &json!({ "ban": "login", "banned_address": "127.0.0.1", "banned_user": "bob", "number": 1 }));
+    assert_eq!(lifted["number"], banned["number"]);
+    assert!(lifted.get("session").is_none(), "{lifted}");
+}
+
+#[tokio::test]
 async fn certificates_are_told_with_subject_issuer_and_serial() {
     let desk = Desk::new();
     let authority = Authority::new();
@@ -382,6 +416,10 @@ async fn certificates_are_told_with_subject_issuer_and_serial() {
     assert_ne!(shown["issuer"], shown["subject"]);
     assert_eq!((&shown["serial"], &shown["session"]), (&json!("07"), &desk.line("login")["session"]));
     holds(&desk.line("tls_failed"), &json!({ "reason": "certificate_rejected" }));
+    // And in the log.
+    let log = Log::text();
+    let told = ["client certificate accepted", "CN=bob", "serial=\"07\""];
+    assert!(log.lines().any(|line| told.iter().all(|told| line.contains(told))), "{log}");
 }
 
 /// Whatever a name holds, a line is one line, and the name can be had back byte for byte.

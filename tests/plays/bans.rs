@@ -1,9 +1,9 @@
 //! Wrong passwords and bans: who is shut out, who is not, and how an operator sees and ends it.
 
-use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ftps_gateway::ftp::Printable;
 
 use crate::stage::{Actor, Client, End, Scene, Setup, Stage};
 
@@ -135,6 +135,63 @@ async fn users_without_a_route_are_banned_like_others() {
     is_banned(&stage, "127.0.0.1", "nobody", "login_banned").await;
 }
 
+/// The answer to each further one waits twice as long. A computer can be slower than that, and never faster.
+#[tokio::test]
+async fn each_wrong_password_is_answered_later_than_the_one_before() {
+    let stage = Stage::start(Setup::new().with("limits", "failed_logins: { attempts: 9, within: 1h, ban: 1h }")).await;
+    let mut client = secured(&stage, "127.0.0.1").await;
+    let mut backend = None;
+    for least in [0, 250, 500, 1000].map(Duration::from_millis) {
+        client.says("USER bob").await;
+        if backend.is_none() {
+            backend = Some(stage.backend().welcomes().await);
+        }
+        let backend = backend.as_mut().unwrap();
+        backend.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS wrong").await;
+        backend.hears("PASS wrong").await;
+        let began = Instant::now();
+        backend.says("530 No").await;
+        client.hears("530 No").await;
+        assert!(began.elapsed() >= least, "{:?} instead of {least:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_ban_is_over_after_its_time() {
+    let stage = Stage::start(Setup::new().with("limits", "failed_logins: { attempts: 2, within: 1h, ban: 1s }")).await;
+    fails(&stage, "127.0.0.1", "bob").await;
+    fails_for_the_last_time(&stage, "127.0.0.1", "bob").await;
+    stage.counts("bans_total{kind=\"login\"}", 1).await;
+    stage.counts("bans_active{kind=\"login\"}", 0).await;
+    logs_in(&stage, "127.0.0.1", "bob").await;
+}
+
+#[tokio::test]
+async fn what_failed_longer_ago_does_not_count() {
+    let stage = Stage::start(Setup::new().with("limits", "failed_logins: { attempts: 2, within: 1s, ban: 1h }")).await;
+    let mut client = secured(&stage, "127.0.0.1").await;
+    let began = Instant::now();
+    fails(&stage, "127.0.0.1", "bob").await;
+    while began.elapsed() < Duration::from_millis(1500) {
+        client.talk.hears_nothing().await;
+    }
+    fails(&stage, "127.0.0.1", "bob").await;
+    stage.counts("bans_total{kind=\"login\"}", 0).await;
+}
+
+#[tokio::test]
+async fn a_right_password_wipes_out_the_wrong_ones_before_it() {
+    let stage = Stage::start(strict()).await;
+    for _ in 0..2 {
+        fails(&stage, "127.0.0.1", "bob").await;
+        logs_in(&stage, "127.0.0.1", "bob").await;
+    }
+    fails(&stage, "127.0.0.1", "bob").await;
+    fails_for_the_last_time(&stage, "127.0.0.1", "bob").await;
+}
+
 /// Guesses side by side: the right one comes back behind the ban, and hears what a wrong one would.
 #[tokio::test]
 async fn a_right_password_behind_the_ban_wins_nothing() {
@@ -150,6 +207,11 @@ async fn a_right_password_behind_the_ban_wins_nothing() {
         backend.hears("PASS guess").await;
         clients.push((client, backend));
     }
+    let mut late = secured(&stage, "127.0.0.1").await;
+    late.says("USER bob").await;
+    let mut behind = stage.backend().welcomes().await;
+    behind.hears_and_says("USER bob", "331 Password").await;
+    late.hears("331 ").await;
     for (at, (mut client, mut backend)) in clients.into_iter().enumerate() {
         backend.says(if at == 2 { "230 In" } else { "530 No" }).await;
         match at {
@@ -157,6 +219,28 @@ async fn a_right_password_behind_the_ban_wins_nothing() {
             1 => drop(client.refused(421, "too_many_login_attempts").await),
             _ => drop(client.refused(421, "login_banned").await),
         }
+    }
+    // Whoever has only said a name so far: the backend does not hear the password any more.
+    late.says("PASS sesame").await;
+    late.refused(421, "login_banned").await;
+    behind.hears("QUIT").await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_rule_and_ends_bans_only_where_nothing_is_counted() {
+    let rule = |rule: &str| Setup::new().with("limits", format!("failed_logins: {rule}"));
+    let stage = Stage::start(strict()).await;
+    fails(&stage, "127.0.0.1", "bob").await;
+    fails_for_the_last_time(&stage, "127.0.0.1", "bob").await;
+    stage.reloads(&rule("{ attempts: 3, within: 1h, ban: 1h }")).await;
+    is_banned(&stage, "127.0.0.1", "bob", "login_banned").await;
+    fails(&stage, "127.0.0.1", "anna").await;
+    fails(&stage, "127.0.0.1", "anna").await;
+    fails_for_the_last_time(&stage, "127.0.0.1", "anna").await;
+    stage.reloads(&rule("off")).await;
+    stage.counts("bans_active{kind=\"login\"}", 0).await;
+    for user in ["bob", "anna"] {
+        logs_in(&stage, "127.0.0.1", user).await;
     }
 }
 
@@ -169,30 +253,27 @@ async fn off_counts_nothing() {
     logs_in(&stage, "127.0.0.1", "bob").await;
 }
 
-/// What the admin address says.
-async fn asks(stage: &Stage, request: &str) -> String {
-    let address: SocketAddr = stage.gateway.admin_address().unwrap();
-    let mut stream = stage.transcript.soon("the admin address", tokio::net::TcpStream::connect(address)).await.unwrap();
-    stream.write_all(format!("{request}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stage.transcript.soon("a page", stream.read_to_string(&mut answer)).await.unwrap();
-    answer
-}
-
 fn shown(answer: &str) -> serde_json::Value {
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
+/// A name that would be an entry of its own, and one that moves a terminal's cursor and turns its text.
+const FORGED: &str = "Bob\u{fc}\",\"x\":\"\\\u{9b}2J\u{202e}";
+
 #[tokio::test]
 async fn an_operator_sees_bans_and_ends_them() {
     let stage = Stage::start(strict().with("admin", "address: \"127.0.0.1:0\"")).await;
-    assert_eq!(shown(&asks(&stage, "GET /bans HTTP/1.1").await)["total"], 0);
-    fails(&stage, "127.0.0.1", "Bob\u{fc}").await;
-    fails_for_the_last_time(&stage, "127.0.0.1", "Bob\u{fc}").await;
-    let bans = shown(&asks(&stage, "GET /bans HTTP/1.1").await);
+    assert_eq!(shown(&stage.asks_admin("GET /bans HTTP/1.1").await)["total"], 0);
+    fails(&stage, "127.0.0.1", FORGED).await;
+    fails_for_the_last_time(&stage, "127.0.0.1", FORGED).await;
+    let page = stage.asks_admin("GET /bans HTTP/1.1").await;
+    let bans = shown(&page);
     let ban = &bans["bans"][0];
     assert_eq!((&bans["total"], &ban["kind"], &ban["address"]), (&1.into(), &"login".into(), &"127.0.0.1".into()));
-    assert_eq!(ban["user"], "bob\u{fc}");
+    // What would end the text, and what a terminal would obey.
+    assert_eq!((bans["bans"].as_array().unwrap().len(), ban.get("x")), (1, None));
+    assert_eq!(ban["user"], Printable(FORGED.to_lowercase().as_bytes()).to_string());
+    assert!(page.chars().all(|char| matches!(char, '\r' | '\n' | ' '..='~') || char.is_alphanumeric()), "{page}");
     let lift = format!("/bans/lift/{}", ban["number"]);
     for (request, status) in [
         (format!("GET {lift} HTTP/1.1"), "405"),
@@ -202,12 +283,12 @@ async fn an_operator_sees_bans_and_ends_them() {
         (format!("POST {lift} HTTP/1.1"), "200"),
         (format!("POST {lift} HTTP/1.1"), "404"),
     ] {
-        let answer = asks(&stage, &request).await;
+        let answer = stage.asks_admin(&request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
     }
     stage.counts("bans_lifted_total{kind=\"login\"}", 1).await;
     stage.counts("bans_active{kind=\"login\"}", 0).await;
-    logs_in(&stage, "127.0.0.1", "Bob\u{fc}").await;
+    logs_in(&stage, "127.0.0.1", FORGED).await;
 }
 
 async fn stops(stage: Stage) {
@@ -229,6 +310,20 @@ async fn bans_outlast_a_restart() {
     let stage = Stage::start(strict().state_dir(folder.path())).await;
     is_banned(&stage, "127.0.0.1", "bob", "login_banned").await;
     logs_in(&stage, "127.0.0.1", "anna").await;
+}
+
+/// He is known at his address, and strangers do not shut him out there, whatever the gateway's age.
+#[tokio::test]
+async fn who_is_known_from_where_outlasts_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::start(strict().state_dir(folder.path())).await;
+    logs_in(&stage, "127.0.0.1", "bob").await;
+    stops(stage).await;
+    let stage = Stage::start(strict().state_dir(folder.path())).await;
+    fails(&stage, "127.0.0.2", "bob").await;
+    fails_for_the_last_time(&stage, "127.0.0.3", "bob").await;
+    is_banned(&stage, "127.0.0.4", "bob", "login_banned").await;
+    logs_in(&stage, "127.0.0.1", "bob").await;
 }
 
 /// The gateway dies a moment after the ban, without a good-bye.

@@ -1,5 +1,7 @@
 //! Certificates of clients (`tls.client_certificates`).
 
+use rcgen::DnValue;
+
 use crate::stage::{Authority, ClientTls, End, Log, Scene, Setup, Stage};
 
 const REJECTED: &str = "tls_handshakes_total{channel=\"control\",kind=\"none\",leg=\"front\",result=\"certificate_rejected\",version=\"none\"}";
@@ -168,6 +170,69 @@ async fn with_a_list_that_is_out_of_date_nobody_comes_in() {
     let stage = Stage::start(Setup::new().with("tls", authority.entry(&lists))).await;
     is_turned_away(&stage, ClientTls::new().showing(&bob)).await;
     stage.counts(REJECTED, 1).await;
+}
+
+/// There is a list: of another authority, or by somebody who only calls himself this one.
+#[tokio::test]
+async fn whose_authority_has_no_list_does_not_come_in() {
+    let authority = Authority::new();
+    let bob = authority.issues("bob", 7);
+    for other in [Authority::called("another authority"), Authority::new()] {
+        other.revokes(&[], 30);
+        let lists = format!("mode: require, revocation_lists: \"{}\"", other.file("revoked.pem").display());
+        let stage = Stage::start(Setup::new().with("tls", authority.entry(&lists))).await;
+        is_turned_away(&stage, ClientTls::new().showing(&bob)).await;
+        stage.counts(REJECTED, 1).await;
+    }
+}
+
+/// The authority in between may have been revoked too, so the root's list is wanted as well.
+#[tokio::test]
+async fn each_authority_below_the_root_is_looked_up() {
+    let root = Authority::new();
+    let between = root.below("authority in between");
+    let bob = between.issues("bob", 7);
+    between.revokes(&[], 30);
+    root.revokes(&[], 30);
+    for (lists, comes_in) in [(&[&between][..], false), (&[&between, &root], true)] {
+        let files: Vec<String> =
+            lists.iter().map(|authority| format!("\"{}\"", authority.file("revoked.pem").display())).collect();
+        let entry = root.entry(&format!("mode: require, revocation_lists: [{}]", files.join(", ")));
+        let stage = Stage::start(Setup::new().with("tls", entry).client_tls(ClientTls::new().showing(&bob))).await;
+        if comes_in {
+            stage.secured_client().await;
+        } else {
+            is_turned_away(&stage, ClientTls::new().showing(&bob)).await;
+            stage.counts(REJECTED, 1).await;
+        }
+    }
+}
+
+/// Who would be told by one of several names could be told by the other one too, also where that is no text for us.
+#[tokio::test]
+async fn of_several_common_names_none_is_the_user() {
+    let authority = Authority::new();
+    let seconds = [DnValue::Utf8String("eve".into()), DnValue::BmpString("eve".try_into().unwrap())];
+    for (user_from, comes_in) in [("common_name", false), ("none", true)] {
+        for second in &seconds {
+            let two = authority.issues_with_second("bob", second.clone());
+            let setup = Setup::new()
+                .with("tls", authority.entry(&format!("mode: require, user_from: {user_from}")))
+                .client_tls(ClientTls::new().showing(&two));
+            let stage = Stage::start(setup).await;
+            let mut client = stage.secured_client().await;
+            if comes_in {
+                let _actor = stage.logs_in(&mut client).await;
+                continue;
+            }
+            for user in ["bob", "eve"] {
+                client.says_and_hears(&format!("USER {user}"), "331 Password required.\r\n").await;
+                client.says_and_hears("PASS sesame", "530 Login incorrect.\r\n").await;
+            }
+            stage.counts("logins_total{result=\"certificate_mismatch\"}", 2).await;
+            stage.backend().is_not_dialled().await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Which commands a user may use: `access.commands`.
 
-use crate::stage::{Scene, Setup};
+use crate::stage::{Client, Scene, Setup, Stage};
 
 fn ruled(rules: &str) -> Setup {
     Setup::new().with("access", format!("commands: [{rules}]"))
@@ -243,6 +243,75 @@ async fn others_are_not_touched() {
         Scene::open(ruled("{ user: [\"eve\"], allow: [read] }, { clients: [10.0.0.0/8], deny: [delete] }")).await;
     passes(&mut scene, "DELE x").await;
     scene.uploads().await;
+}
+
+/// Verbs beside groups, one that the gateway does not know among them.
+#[tokio::test]
+async fn verbs_are_told_apart_and_one_that_nobody_knows_passes_where_it_is_listed() {
+    let rules = "{ user: bob, allow: [read, DELE, XCRC], deny: [MLST] }, { deny: [NOOP] }";
+    let mut scene = Scene::open(ruled(rules)).await;
+    for command in ["DELE x", "XCRC x", "xcrc x", "SIZE x"] {
+        passes(&mut scene, command).await;
+    }
+    is_refused(&mut scene, "RMD x", 550, "command_denied").await;
+    is_refused(&mut scene, "MLST x", 550, "command_denied").await;
+    for command in ["XMD5 x", "NOOP"] {
+        is_refused(&mut scene, command, 502, "verb_denied").await;
+    }
+}
+
+/// The same user, from two networks and through two listeners.
+#[tokio::test]
+async fn rules_go_by_network_and_listener_too() {
+    let rules = "{ clients: 127.0.0.2, deny: [delete] }, { listener: implicit, deny: [rename] }";
+    let mut stage = Stage::start(ruled(rules)).await;
+    for (from, listener, delete, rename) in [
+        ("127.0.0.1", "explicit", true, true),
+        ("127.0.0.2", "explicit", false, true),
+        ("127.0.0.1", "implicit", true, false),
+        ("127.0.0.2", "implicit", false, false),
+    ] {
+        let (tls, transcript) = (stage.setup.client_tls.clone(), stage.transcript.clone());
+        let mut client =
+            Client::connect("client", from.parse().unwrap(), stage.listener(listener), tls, transcript).await;
+        if listener == "implicit" {
+            client.shakes_hands().await;
+            client.hears("220 ").await;
+        } else {
+            client.hears("220 ").await;
+            client.secures().await;
+        }
+        let backend = stage.logs_in(&mut client).await;
+        let mut scene = Scene { stage, client, backend };
+        for (command, may) in [("DELE x", delete), ("RNFR x", rename)] {
+            match may {
+                true => passes(&mut scene, command).await,
+                false => is_refused(&mut scene, command, 550, "command_denied").await,
+            }
+        }
+        stage = scene.stage;
+    }
+}
+
+/// What SITE does, and a verb that the gateway does not know, is the server's secret: the session may be elsewhere.
+#[tokio::test]
+async fn behind_what_nobody_knows_the_server_is_asked_again() {
+    let rules = "{ allow: [SITE, XCHD] }, { allow: [read], paths: [\"/out/**\"] }";
+    let mut scene = Scene::open(ruled(rules)).await;
+    scene.client.says("SIZE x").await;
+    for command in ["SITE CD /", "XCHD /"] {
+        is_asked(&mut scene, "257 \"/out\"").await;
+        scene.backend.hears_and_says("SIZE x", "213 1").await;
+        scene.client.hears("213 1").await;
+        passes(&mut scene, command).await;
+        scene.client.says("SIZE x").await;
+        is_asked(&mut scene, "257 \"/\"").await;
+        scene.client.refused(550, "path_denied").await;
+        passes(&mut scene, "CWD /out").await;
+        scene.client.says("SIZE x").await;
+    }
+    is_asked(&mut scene, "257 \"/\"").await;
+    scene.client.refused(550, "path_denied").await;
 }
 
 /// Servers forget an offset at the next command that is no transfer.

@@ -193,31 +193,6 @@ async fn each_user_takes_a_dial_where_users_are_told_apart() {
     }
 }
 
-/// What takes time with a backend takes time without one too. Nothing is measured but the order of things.
-#[tokio::test]
-async fn no_route_is_not_told_by_its_haste() {
-    let stage = Stage::start(Setup::new().line("routes: [{ user: [\"acme-*\"], backend: legacy }]")).await;
-    let mut routed = stage.secured_client().await;
-    routed.says("USER acme-1").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER acme-1", "331 Password").await;
-    routed.hears("331 ").await;
-    routed.says("PASS wrong").await;
-    backend.hears("PASS wrong").await;
-    // A backend that takes its time, and much more of it than is looked at below.
-    for _ in 0..5 {
-        routed.talk.hears_nothing().await;
-    }
-    backend.says("530 Wrong").await;
-    routed.hears("530 ").await;
-
-    let mut stranger = stage.secured_client().await;
-    stranger.says_and_hears("USER nobody", "331 ").await;
-    stranger.says("PASS wrong").await;
-    stranger.talk.hears_nothing().await;
-    stranger.hears("530 ").await;
-}
-
 #[tokio::test]
 async fn user_after_login_begins_anew() {
     let stage = Stage::plain().await;

@@ -139,7 +139,10 @@ async fn a_strangers_header_ends_the_session() {
 async fn a_strangers_header_in_pieces_ends_the_session_too() {
     let stage = Stage::plain().await;
     let mut client = stage.client().await;
-    client.talk.say_byte_by_byte(TEXT).await;
+    // The first piece has been looked at, and is the beginning of many a line.
+    client.talk.say_raw("P").await;
+    client.talk.hears_nothing().await;
+    client.talk.say_raw(&TEXT[1..]).await;
     client.refused(421, "proxy_header_foreign").await;
     stage.is_empty().await;
 }
@@ -222,6 +225,28 @@ async fn a_data_connection_goes_to_whom_the_balancer_names() {
     // The reservation has waited for the right one.
     let mut right = data(&mut client, &binary([192, 0, 2, 7]), here).await;
     right.secures(&client.tls).await;
+}
+
+/// A client that comes past the balancer names another one: on a data port his header is no TLS, and opens nothing.
+#[tokio::test]
+async fn a_strangers_header_on_a_data_port_is_no_tls() {
+    for balancers in [Setup::new(), Setup::new().with("passive", "proxy_protocol: 127.0.0.1")] {
+        let stage = Stage::start(balancers).await;
+        let mut client = stage.client_from("stranger", "127.0.0.2").await;
+        client.secures().await;
+        let mut actor = stage.logs_in(&mut client).await;
+        client.protects().await;
+        client.says("PASV").await;
+        let door = actor.goes_passive().await;
+        let reply = client.hears("227 ").await;
+        let header = "PROXY TCP4 127.0.0.2 127.0.0.1 4021 21\r\n";
+        let here = client.passive_address(&reply);
+        let mut front = data(&mut client, header.as_bytes(), here).await;
+        assert!(front.try_secure(&client.tls).await.is_err());
+        client.says("STOR x").await;
+        client.refused(522, "client_tls_failed").await;
+        door.stays_empty().await;
+    }
 }
 
 #[tokio::test]

@@ -131,6 +131,74 @@ async fn a_code_counts_once_also_after_a_reload() {
     lets_in(&mut client, &mut actor).await;
 }
 
+/// Of a second gateway, behind a stop of the first or behind its death a moment later.
+#[tokio::test]
+async fn a_code_counts_once_also_after_a_restart() {
+    for dies in [false, true] {
+        let (secrets, folder) = (Secrets::new(), tempfile::tempdir().unwrap());
+        let start = || Stage::start(secrets.setup("").state_dir(folder.path()));
+        let stage = start().await;
+        let mut client = stage.secured_client().await;
+        let mut actor = names(&stage, &mut client, "bob").await;
+        let used = code(0);
+        client.says(format!("PASS sesame:{used}")).await;
+        lets_in(&mut client, &mut actor).await;
+        if dies {
+            let written = async {
+                while !folder.path().join("used-codes.jsonl").exists() {
+                    client.talk.hears_nothing().await;
+                }
+            };
+            stage.transcript.soon("the file of used codes", written).await;
+        } else {
+            let Stage { gateway, .. } = stage;
+            gateway.stop().await;
+        }
+        let stage = start().await;
+        let mut thief = stage.secured_client().await;
+        let _actor = names(&stage, &mut thief, "bob").await;
+        thief.says_and_hears(&format!("PASS sesame:{used}"), "530 Login incorrect.\r\n").await;
+        login(&stage, "code_used", 1).await;
+        let mut client = stage.secured_client().await;
+        let mut actor = names(&stage, &mut client, "bob").await;
+        client.says(format!("PASS sesame:{}", code(1))).await;
+        lets_in(&mut client, &mut actor).await;
+    }
+}
+
+/// Of the clock a client has, and of how wrong it may be.
+#[tokio::test]
+async fn how_wrong_a_clock_may_be_is_a_setting() {
+    let secrets = Secrets::new();
+    for (more, ahead, counts) in
+        [(", skew: 0", 2, false), ("", 1, true), ("", 3, false), (", skew: 3", 3, true), (", skew: 3", 5, false)]
+    {
+        let stage = Stage::start(secrets.setup(more)).await;
+        let mut client = stage.secured_client().await;
+        let mut actor = names(&stage, &mut client, "bob").await;
+        client.says(format!("PASS sesame:{}", code(ahead))).await;
+        match counts {
+            true => lets_in(&mut client, &mut actor).await,
+            false => drop(client.hears("530 Login incorrect.\r\n").await),
+        }
+        login(&stage, if counts { "accepted" } else { "code_wrong" }, 1).await;
+    }
+}
+
+/// Whoever can read it has everybody's codes. A reload with such a file changes nothing.
+#[tokio::test]
+async fn a_file_of_secrets_that_others_can_read_is_not_taken() {
+    let secrets = Secrets::new();
+    let stage = Stage::start(secrets.setup("")).await;
+    std::fs::set_permissions(&secrets.path, PermissionsExt::from_mode(0o644)).unwrap();
+    let refused = stage.refuses_to_reload();
+    assert!(refused.contains("access.totp.secrets") && refused.contains("others can read it"), "{refused}");
+    assert!(!refused.contains(SECRET), "{refused}");
+    let mut client = stage.secured_client().await;
+    let _actor = names(&stage, &mut client, "bob").await;
+    client.says_and_hears("PASS sesame", "332 ").await;
+}
+
 #[tokio::test]
 async fn who_must_have_a_secret_and_has_none_does_not_come_in() {
     let secrets = Secrets::new();

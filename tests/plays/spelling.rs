@@ -98,6 +98,30 @@ async fn what_is_denied_is_denied_in_every_spelling() {
     }
 }
 
+/// A letter beyond ASCII is two bytes or more, and one letter to whoever writes a pattern.
+#[tokio::test]
+async fn a_pattern_goes_by_letters_whatever_their_bytes() {
+    for (pattern, user, denied) in [
+        ("m?ller", "Müller", true),
+        ("m[üö]ller", "MÜLLER", true),
+        ("m[!ü]ller", "Müller", false),
+        ("[ü]*", "édith", false),
+    ] {
+        let rule = format!("commands: [{{ user: [\"{pattern}\"], deny: [delete] }}]");
+        let stage = Stage::start(Setup::new().with("access", rule)).await;
+        let mut client = stage.secured_client().await;
+        let backend = logs_in(&stage, &mut client, user, "").await;
+        let mut scene = Scene { stage, client, backend };
+        scene.client.says("DELE x").await;
+        if denied {
+            scene.client.refused(550, "command_denied").await;
+        } else {
+            scene.backend.hears_and_says("DELE x", "250 Gone").await;
+            scene.client.hears("250 ").await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_spelling_has_the_same_route() {
     let routes = "routes: [{ user: [Bob], backend: legacy }]";

@@ -74,6 +74,11 @@ fn pattern(node: &Node) -> Read<PathPattern> {
     let written = text(node)?;
     PathPattern::new(written).map_err(|flaw| {
         let what = format!("{} is not a pattern of paths: {flaw}", quoted(written));
-        Flaw::new(what, "Write the whole path, like /in/** or /out/*.csv.")
+        let beyond_ascii = !written.is_ascii() && written.contains('[');
+        let remedy = match beyond_ascii {
+            true => "Write letters beyond ASCII in braces, like /in/{ä,ö}*.",
+            false => "Write the whole path, like /in/** or /out/*.csv.",
+        };
+        Flaw::new(what, remedy)
     })
 }

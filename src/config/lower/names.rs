@@ -105,7 +105,12 @@ fn glob(node: &Node, compile: fn(&str) -> Result<Glob, String>) -> Read<Glob> {
     let pattern = text(node)?;
     compile(pattern).map_err(|flaw| {
         let what = format!("{} is not a pattern: {}", quoted(pattern), printable(&flaw));
-        Flaw::new(what, "Use *, ? and [a-z]; put a backslash before one that is meant as it stands.")
+        let beyond_ascii = !pattern.is_ascii() && pattern.contains('[');
+        let remedy = match beyond_ascii {
+            true => "Write each letter beyond ASCII by itself, like [äöü], or in braces, like {ß,s}.",
+            false => "Use *, ? and [a-z]; put a backslash before one that is meant as it stands.",
+        };
+        Flaw::new(what, remedy)
     })
 }
 

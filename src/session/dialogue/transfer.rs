@@ -7,8 +7,6 @@ use crate::ftp::{Code, Command, Reply, ReplyLine, Verb};
 use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind};
 use crate::session::answers;
 
-/// What is kept of the text of a final reply: servers add a line or two of statistics.
-const FINAL_LINES: usize = 64;
 /// Why a data connection in clear is not taken on a shared port.
 const CLEAR: &str = "it is in clear (PROT C)";
 
@@ -225,6 +223,10 @@ impl Dialogue {
 
     pub(super) fn transfer_reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
+        // The bytes are on their way, and all has been said about them: nobody has asked for more.
+        if transfer.final_code.is_some() {
+            return;
+        }
         if transfer.cleared.command().verb() == Verb::Stou && !line.code.is_negative() {
             transfer.particulars.stored(line.text(), &self.here);
         }
@@ -241,9 +243,7 @@ impl Dialogue {
             return;
         }
         let (code, last) = (line.code, line.last);
-        if transfer.lines.len() < FINAL_LINES || last {
-            transfer.lines.push(line);
-        }
+        transfer.lines.push(line);
         if !last {
             return;
         }
@@ -369,7 +369,7 @@ impl Dialogue {
             Timer::LastBytes => self.give_up(steps),
             Timer::Grace | Timer::ClearGrace => self.close_upload(steps),
             Timer::BackendReply => self.back_gone(crate::event::BackendFailure::Timeout, steps),
-            Timer::Idle | Timer::Quiet | Timer::Reservation => {}
+            Timer::Idle | Timer::UnheardReply | Timer::Quiet | Timer::Reservation => {}
         }
     }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use ftps_gateway::app::{Gateway, StartError};
 use ftps_gateway::config;
 use ftps_gateway::telemetry::Metrics;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub(crate) use backend::{Actor, Backend, Door, Security};
 pub(crate) use client::{Client, Reply};
@@ -183,6 +184,14 @@ impl Stage {
         self.reloads_with(&self.setup, &self.own.iter().rev().collect::<Vec<_>>()).await;
     }
 
+    /// The same configuration cannot be used any more: why.
+    pub(crate) fn refuses_to_reload(&self) -> String {
+        let own: Vec<&Identity> = self.own.iter().collect();
+        let text = self.setup.yaml(self.folder.path(), &self.backends, &self.identity, &own);
+        let settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        self.gateway.reload(settings).unwrap_err().to_string()
+    }
+
     async fn reloads_with(&self, setup: &Setup, own: &[&Identity]) -> Vec<&'static str> {
         let text = setup.yaml(self.folder.path(), &self.backends, &self.identity, own);
         let settings = config::parse(&text, "gateway.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
@@ -191,6 +200,17 @@ impl Stage {
             backend.answers_probe(FEATURES).await;
         }
         restart
+    }
+
+    /// What the admin address says to a request.
+    pub(crate) async fn asks_admin(&self, request: &str) -> String {
+        let address = self.gateway.admin_address().unwrap();
+        let connecting = tokio::net::TcpStream::connect(address);
+        let mut stream = self.transcript.soon("the admin address", connecting).await.unwrap();
+        stream.write_all(format!("{request}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        self.transcript.soon("a page", stream.read_to_string(&mut answer)).await.unwrap();
+        answer
     }
 
     /// No session is left, and no passive port is reserved.

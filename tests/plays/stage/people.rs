@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, DnValue, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -17,6 +17,8 @@ use super::tls::ClientTls;
 /// An authority with its files.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// What its certificates are shown with: itself, where it is not the root.
+    above: Vec<CertificateDer<'static>>,
     folder: tempfile::TempDir,
 }
 
@@ -29,14 +31,29 @@ pub(crate) struct Person {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::called("authority of clients")
+    }
+
+    pub(crate) fn called(name: &str) -> Self {
+        let (params, key) = Self::params(name);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("authority.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { issuer: Issuer::new(params, key), above: Vec::new(), folder }
+    }
+
+    /// An authority of this one.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let (params, key) = Self::params(name);
+        let above = vec![params.signed_by(&key, &self.issuer).unwrap().der().clone()];
+        Self { issuer: Issuer::new(params, key), above, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn params(name: &str) -> (CertificateParams, KeyPair) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "authority of clients");
-        let key = KeyPair::generate().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("authority.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), folder }
+        params.distinguished_name.push(DnType::CommonName, name);
+        (params, KeyPair::generate().unwrap())
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -50,13 +67,26 @@ impl Authority {
 
     /// A certificate for a common name, with an e-mail address and a DNS name made of it.
     pub(crate) fn issues(&self, name: &str, serial: u64) -> Person {
+        self.issues_with(name, serial, |_| {})
+    }
+
+    /// The same with two common names, the second of which may be one that cannot be read as text.
+    pub(crate) fn issues_with_second(&self, name: &str, second: DnValue) -> Person {
+        // The same attribute, X.520's commonName, under a key of its own.
+        let again = DnType::CustomDnType(vec![2, 5, 4, 3]);
+        self.issues_with(name, 9, |params| params.distinguished_name.push(again.clone(), second.clone()))
+    }
+
+    fn issues_with(&self, name: &str, serial: u64, more: impl FnOnce(&mut CertificateParams)) -> Person {
         let mut params = CertificateParams::new(vec![format!("{name}.example")]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names.push(SanType::Rfc822Name(format!("{name}@acme.example").try_into().unwrap()));
         params.serial_number = Some(SerialNumber::from(serial));
+        more(&mut params);
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
-        Person { chain: vec![leaf.der().clone()], key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(), serial }
+        let chain = [&[leaf.der().clone()][..], &self.above].concat();
+        Person { chain, key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(), serial }
     }
 
     /// Writes a revocation list in PEM and in DER that is good for so many days from now, or was until so many days ago.
