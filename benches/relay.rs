@@ -16,9 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+#[allow(dead_code)]
+#[path = "../tests/plays/stage/tls.rs"]
+mod tls;
+
+use tls::ClientTls;
 
 /// One transfer.
 const BYTES: usize = 64 * 1024 * 1024;
@@ -104,7 +107,7 @@ async fn backend(listener: TcpListener) {
 /// One session through the gateway.
 struct Client {
     _gateway: Gateway,
-    tls: TlsConnector,
+    tls: ClientTls,
     control: BufReader<TlsStream<TcpStream>>,
 }
 
@@ -121,11 +124,8 @@ impl Client {
         settings.tls.state_dir = None;
         let gateway = Gateway::start(settings, Arc::new(Metrics::new().unwrap())).await.unwrap();
         let address = gateway.listeners()[0].1;
-        let config = ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone))
-            .with_no_client_auth();
-        let tls = TlsConnector::from(Arc::new(config));
+        // The gateway's certificate was made a moment ago; who it is does not matter here.
+        let tls = ClientTls::new();
         let control = connect(&tls, address.port()).await;
         let mut client = Self { _gateway: gateway, tls, control: BufReader::new(control) };
         client.reply("220").await;
@@ -176,46 +176,7 @@ impl Client {
     }
 }
 
-async fn connect(tls: &TlsConnector, port: u16) -> TlsStream<TcpStream> {
+async fn connect(tls: &ClientTls, port: u16) -> TlsStream<TcpStream> {
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    tls.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
-}
-
-/// The gateway's certificate was made a moment ago; who it is does not matter here.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ED25519]
-    }
+    TlsConnector::from(tls.config()).connect(tls.name(), tcp).await.unwrap()
 }

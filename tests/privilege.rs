@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use process::{Output, Process, gateway};
@@ -112,7 +113,12 @@ fn all_are(gateway: &Process, field: &str, wanted: &str) {
 fn root_becomes_its_user_in_every_thread_and_keeps_nothing() {
     let site = Site::new(1);
     site.configure(&format!("user: {NOBODY}"));
-    let (gateway, _) = site.serving();
+    // Whoever starts it is in more groups than one.
+    let own = gateway(&["run", "--config", site.path("gateway.yaml").to_str().unwrap()]);
+    let mut grouped = Command::new("setpriv");
+    grouped.args(["--groups", "4,27", "--"]).arg(own.get_program()).args(own.get_args());
+    let gateway = Process::start(grouped, Output::Error);
+    gateway.lines_until("listening listener=");
     assert!(site.greeting().starts_with("220 "));
     let four = [NOBODY; 4].join(" ");
     for (field, wanted) in [("Uid", four.as_str()), ("Gid", &four), ("NoNewPrivs", "1")] {

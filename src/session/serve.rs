@@ -385,7 +385,7 @@ fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &T
     *timer = wanted.map(|wanted| {
         let after = match wanted {
             Timer::Idle => timeouts.idle,
-            Timer::BackendReply => timeouts.backend_reply,
+            Timer::BackendReply | Timer::UnheardReply => timeouts.backend_reply,
             Timer::DataConnect | Timer::Reservation => timeouts.data_connect,
             Timer::FinalReply => FINAL_REPLY,
             Timer::LastBytes => LAST_BYTES,
@@ -399,12 +399,16 @@ fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &T
     });
 }
 
-/// A command starts the idle time anew, a reply line the backend's time; the timer is set again at the next turn.
+/// A command starts the idle time anew, a reply line the backend's time, and of replies that the client does not hear the
+/// last one; the timer is set again at the next turn.
 fn rearm(timer: &mut Option<(Timer, Instant)>, input: &Input) {
     let anew = matches!(
         (&timer, input),
         (Some((Timer::Idle, _)), Input::Command(_) | Input::Flawed(_))
             | (Some((Timer::BackendReply | Timer::Quiet, _)), Input::Reply(_))
+    ) || matches!(
+        (&timer, input),
+        (Some((Timer::UnheardReply, _)), Input::Reply(line)) if line.last && !line.code.is_preliminary()
     );
     if anew || matches!(input, Input::Expired(_)) {
         *timer = None;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use crate::backend::{Backend, Kind, Setup};
 use crate::client::{Data, Target, Way, output, run, told};
 use crate::curl::Curl;
@@ -32,29 +34,52 @@ fn curl(backend: &Backend, front: &Front, folder: &Path, version: &'static str, 
     Curl(Target::new(front, way, &backend.user, &backend.password, folder))
 }
 
+/// A backend with something to fetch, and the gateway in front of it.
+struct Place {
+    folder: TempDir,
+    backend: Backend,
+    front: Front,
+    /// Of the authority that the gateway takes certificates of, where it asks for any.
+    client: Certificate,
+}
+
+impl Place {
+    fn open(wishes: Wishes) -> Self {
+        let folder = scratch();
+        let backend = Setup::plain(Kind::Vsftpd).start(&folder.path().join("backend"));
+        backend.put("there", CONTENT);
+        let client = Certificate::make(folder.path(), "clients");
+        let front = Front::start(&backend, wishes, folder.path());
+        Self { folder, backend, front, client }
+    }
+
+    fn moves(&self, more: impl Fn(&mut Command)) {
+        moves(&self.backend, &self.front, self.folder.path(), more);
+    }
+
+    fn close(self) {
+        self.front.end();
+        self.backend.end();
+    }
+}
+
 #[test]
 fn curl_shows_a_certificate() {
     if crate::left_out() {
         return;
     }
-    let folder = scratch();
-    let folder = folder.path();
-    let backend = Setup::plain(Kind::Vsftpd).start(&folder.join("backend"));
-    backend.put("there", CONTENT);
-    let client = Certificate::make(folder, "clients");
-    let front = Front::start(&backend, Wishes { certified: true, ..Wishes::default() }, folder);
-    moves(&backend, &front, folder, |curl| {
-        curl.arg("--cert").arg(&client.certificate).arg("--key").arg(&client.key);
+    let place = Place::open(Wishes { certified: true, ..Wishes::default() });
+    place.moves(|curl| {
+        curl.arg("--cert").arg(&place.client.certificate).arg("--key").arg(&place.client.key);
     });
     // Without one it hears why.
-    let bare = curl(&backend, &front, folder, "1.3", Data::Epsv);
+    let bare = curl(&place.backend, &place.front, place.folder.path(), "1.3", Data::Epsv);
     let mut command = bare.here();
     let refused = output(command.arg(bare.url(b"there")));
     let words = told(&command, &refused);
     assert!(!refused.status.success() && words.contains("certificate required"), "{words}");
-    assert_eq!(front.count("tls_handshakes_total", &["result=\"certificate_rejected\""]), 1);
-    front.end();
-    backend.end();
+    assert_eq!(place.front.count("tls_handshakes_total", &["result=\"certificate_rejected\""]), 1);
+    place.close();
 }
 
 #[test]
@@ -62,16 +87,11 @@ fn curl_comes_as_a_balancer() {
     if crate::left_out() {
         return;
     }
-    let folder = scratch();
-    let folder = folder.path();
-    let backend = Setup::plain(Kind::Vsftpd).start(&folder.join("backend"));
-    backend.put("there", CONTENT);
-    let front = Front::start(&backend, Wishes { proxied: true, ..Wishes::default() }, folder);
-    moves(&backend, &front, folder, |curl| {
+    let place = Place::open(Wishes { proxied: true, ..Wishes::default() });
+    place.moves(|curl| {
         curl.arg("--haproxy-protocol");
     });
-    assert_eq!(front.count("connections_refused_total", &[]), 0);
-    assert_eq!(front.count("stray_connections_total", &[]), 0);
-    front.end();
-    backend.end();
+    assert_eq!(place.front.count("connections_refused_total", &[]), 0);
+    assert_eq!(place.front.count("stray_connections_total", &[]), 0);
+    place.close();
 }

@@ -1,10 +1,14 @@
 //! The audit file and its disk: nothing is lost, and nothing begins which could not be recorded.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::stage::{Desk, End, Scene, Setup, Stage, asks, audited, holds, is_over};
+
+/// Where the disk is, for the play that runs in namespaces of its own.
+const SMALL_DISK: &str = "FTPS_GATEWAY_SMALL_DISK";
 
 /// The writer runs beside the sessions, so what it has found out is waited for.
 async fn is_writable(stage: &Stage, writable: u32) {
@@ -58,6 +62,75 @@ async fn on_a_full_disk_nothing_begins_and_nothing_is_lost() {
     assert_eq!(desk.lines("session_started").len(), 2);
 }
 
+/// A real disk of 128 KiB. Being root within a namespace takes no root; where the system has none for this user, the play
+/// says so, and `/dev/full` above is all that is shown.
+#[test]
+fn on_a_small_disk_a_line_goes_on_where_it_stopped() {
+    if let Some(disk) = std::env::var_os(SMALL_DISK) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(fills_and_frees(Path::new(&disk)));
+    }
+    let namespaces = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount"]);
+        command
+    };
+    if !namespaces().arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("LEFT OUT: this user may make no namespaces, so there is no small disk");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let own = std::env::current_exe().unwrap();
+    let script = "mount -t tmpfs -o size=128k none \"$1\" && exec \"$2\" --exact \"$3\" --nocapture";
+    let played = namespaces()
+        .args(["sh", "-c", script, "sh"])
+        .args([folder.path(), &own])
+        .arg("audit_disk::on_a_small_disk_a_line_goes_on_where_it_stopped")
+        .env(SMALL_DISK, folder.path())
+        .output()
+        .unwrap();
+    let said = [played.stdout, played.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(played.status.success() && said.contains("1 passed"), "{said}");
+}
+
+async fn fills_and_frees(disk: &Path) {
+    let (path, ballast) = (disk.join("audit.jsonl"), disk.join("ballast"));
+    std::fs::write(&ballast, [0; 64 << 10]).unwrap();
+    let mut scene = Scene::open(audited(&path, "json")).await;
+    let mut done = Vec::new();
+    loop {
+        assert!(done.len() < 2000, "nothing is refused on a full disk");
+        let name = format!("/{}", done.len());
+        scene.client.says(format!("DELE {name}")).await;
+        tokio::select! {
+            _ = scene.backend.talk.line("DELE") => {
+                scene.backend.says("250 Gone").await;
+                scene.client.hears("250 ").await;
+                done.push(name);
+            }
+            reply = scene.client.reply("451") => {
+                assert!(reply.text().contains("[audit_unavailable]"), "{}", reply.text());
+                break;
+            }
+        }
+    }
+    // Full to the last byte, and so in the middle of a line but for luck.
+    assert_eq!(path.metadata().unwrap().len() % 4096, 0);
+    is_writable(&scene.stage, 0).await;
+    scene.goes_on().await;
+    std::fs::remove_file(&ballast).unwrap();
+    is_writable(&scene.stage, 1).await;
+    asks(&mut scene, "DELE /last", "250 Gone").await;
+    done.push("/last".to_owned());
+    assert_eq!(scene.stage.number("audit_lines_lost_total"), Some(0.0));
+    is_over(scene).await;
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let deleted = lines.filter(|line| line["event"] == "delete").map(|line| line["path"].as_str().unwrap().to_owned());
+    assert_eq!(deleted.collect::<Vec<_>>(), done);
+}
+
 /// As logrotate does it: renamed and opened again on SIGHUP, and copied and truncated.
 #[tokio::test]
 async fn no_line_is_lost_while_the_file_is_rotated_under_load() {
@@ -65,16 +138,24 @@ async fn no_line_is_lost_while_the_file_is_rotated_under_load() {
     let owned = Stage::start(desk.setup()).await;
     const ROUNDS: usize = 100;
     let stage = &owned;
-    let works = |at: usize| async move {
+    // One after the other: of two at once, nobody could tell whose backend is whose.
+    let mut pairs = Vec::new();
+    for _ in 0..4 {
         let mut client = stage.secured_client().await;
-        let mut backend = stage.logs_in(&mut client).await;
-        for round in 0..ROUNDS {
-            let command = format!("DELE /{at}-{round}");
-            client.says(&command).await;
-            backend.hears_and_says(&command, "250 Gone").await;
-            client.hears("250 ").await;
+        let backend = stage.logs_in(&mut client).await;
+        pairs.push((client, backend));
+    }
+    let mut works = |at: usize| {
+        let (mut client, mut backend) = pairs.remove(0);
+        async move {
+            for round in 0..ROUNDS {
+                let command = format!("DELE /{at}-{round}");
+                client.says(&command).await;
+                backend.hears_and_says(&command, "250 Gone").await;
+                client.hears("250 ").await;
+            }
+            client.says_and_hears("QUIT", "221 ").await;
         }
-        client.says_and_hears("QUIT", "221 ").await;
     };
     let rotated = async {
         for at in 0..20 {

@@ -22,6 +22,7 @@ mod closing_download;
 mod commands;
 mod closing_upload;
 mod drain_reload;
+mod endless_replies;
 mod epsv_all;
 mod feat;
 mod greeting;

@@ -158,6 +158,23 @@ async fn a_350_is_an_answer() {
 }
 
 /// What nobody asked for would be taken for the reply to the next command.
+/// Which comes while the bytes are on their way: the client would take it for the answer to its next command.
+#[tokio::test]
+async fn a_second_final_reply_to_a_transfer_is_swallowed() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = scene.begins("RETR file").await;
+    transfer.backend.sends("content").await;
+    scene.backend.says("226 Sent").await;
+    scene.backend.says("226 Sent once more").await;
+    scene.backend.says("250-And\r\n250 again").await;
+    // All of it has come before the bytes end.
+    scene.client.says_and_hears("STAT", "211").await;
+    transfer.backend.finishes().await;
+    assert_eq!(transfer.client.receives_all().await, (b"content".to_vec(), End::CloseNotify));
+    scene.client.hears("226 Sent\r\n").await;
+    scene.goes_on().await;
+}
+
 #[tokio::test]
 async fn a_reply_that_nobody_asked_for_is_swallowed() {
     let mut scene = Scene::plain().await;

@@ -41,7 +41,7 @@ impl Arranging {
         match self.stage {
             // Bounded by whoever does them.
             Stage::Reserving | Stage::Listening => None,
-            Stage::Asked(..) => Some(Timer::BackendReply),
+            Stage::Asked(..) => Some(Timer::UnheardReply),
         }
     }
 }

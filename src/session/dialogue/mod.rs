@@ -9,6 +9,7 @@
 
 mod arrange;
 mod end;
+mod heard;
 mod own;
 mod record;
 mod transfer;
@@ -18,7 +19,7 @@ use std::collections::VecDeque;
 
 use crate::event::Object;
 use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
-use crate::ftp::{Code, Command, ReplyLine, Verb};
+use crate::ftp::{Code, Command, Verb};
 use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, WorkingDirectory, disposition};
 
 use arrange::Arranging;
@@ -29,8 +30,6 @@ pub use words::{BackNews, Close, FrontNews, Input, Premises, Step, Timer};
 
 /// Commands that may wait their turn. Past it the front leg is not read, so a flood waits in the client.
 const QUEUE: usize = 256;
-/// What is kept of a FEAT reply.
-const FEATURE_LINES: usize = 256;
 
 /// The state between two inputs.
 #[derive(Debug)]
@@ -56,6 +55,8 @@ pub struct Dialogue {
     here: WorkingDirectory,
     /// A reply of several lines that has begun on the client's side.
     open: Option<Code>,
+    /// Bytes of replies since the last command that the client has not heard.
+    unheard: usize,
     draining: bool,
     client_gone: Option<Reason>,
     /// The backend has gone behind its final reply to a transfer whose bytes are still on their way.
@@ -134,6 +135,7 @@ impl Dialogue {
             recording: true,
             here: WorkingDirectory::Unasked,
             open: None,
+            unheard: 0,
             draining: false,
             client_gone: None,
             back_gone: None,
@@ -166,12 +168,13 @@ impl Dialogue {
         match &self.phase {
             Phase::Idle if self.awaits_client() => Some(Timer::Reservation),
             Phase::Idle => Some(Timer::Idle),
-            Phase::Waiting { .. } | Phase::Locating | Phase::Features(_) => Some(Timer::BackendReply),
+            Phase::Waiting { .. } => Some(Timer::BackendReply),
+            Phase::Locating | Phase::Features(_) => Some(Timer::UnheardReply),
             Phase::Arranging(arranging) => arranging.timer(),
             Phase::Transfer(transfer) => transfer.timer(),
-            Phase::Settling { heard: false, .. } => Some(Timer::BackendReply),
+            Phase::Settling { heard: false, .. } => Some(Timer::UnheardReply),
             Phase::Settling { .. } => Some(Timer::Quiet),
-            Phase::Resyncing { .. } => Some(Timer::BackendReply),
+            Phase::Resyncing { .. } => Some(Timer::UnheardReply),
             Phase::Over => None,
         }
     }
@@ -271,6 +274,7 @@ impl Dialogue {
     }
 
     fn begin(&mut self, command: Command, steps: &mut Vec<Step>) {
+        self.unheard = 0;
         let verb = command.verb();
         let disposed = disposition(verb);
         if self.asks_where(&command) {
@@ -297,95 +301,6 @@ impl Dialogue {
             }
             Err(denied) => steps.push(denied.step()),
         }
-    }
-
-    fn reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
-        if line.code.number() == 421 {
-            // RFC 959 §4.2.2: it may come in reply to anything. Its text names the server; the gateway's own does not.
-            if line.last {
-                self.back_gone(BackendFailure::SaidGoodbye, steps);
-            }
-            return;
-        }
-        match &mut self.phase {
-            // What nobody asked for is swallowed: the client would take it for the reply to its next command.
-            Phase::Idle | Phase::Over => {}
-            Phase::Waiting { verb, noted } => {
-                let done = line.last && !line.code.is_preliminary();
-                let (code, noted) = (line.code, done.then(|| std::mem::replace(noted, Noted::Nothing)));
-                self.here.follow(*verb, &line);
-                self.pass(line, steps);
-                if let Some(noted) = noted {
-                    self.phase = Phase::Idle;
-                    self.noted(noted, code, steps);
-                }
-            }
-            Phase::Locating => {
-                let done = line.last && !line.code.is_preliminary();
-                self.here.follow(Verb::Pwd, &line);
-                if done && self.here == WorkingDirectory::Unasked {
-                    self.here = WorkingDirectory::Unknown;
-                }
-                if done {
-                    self.phase = Phase::Idle;
-                }
-            }
-            Phase::Features(lines) => {
-                if !line.last {
-                    if !line.first && lines.len() < FEATURE_LINES {
-                        lines.push(line.bytes.trim_ascii().to_vec());
-                    }
-                    return;
-                }
-                let lines = if line.code.number() == 211 { std::mem::take(lines) } else { Vec::new() };
-                steps.push(Step::Features(lines.clone()));
-                steps.push(Step::Answer(super::answers::features(&lines, self.premises.active)));
-                self.phase = Phase::Idle;
-            }
-            Phase::Arranging(_) => self.arranging_reply(line, steps),
-            Phase::Transfer(_) => self.transfer_reply(line, steps),
-            Phase::Settling { owed, seen, heard } => {
-                if !line.last {
-                    return;
-                }
-                // Pure-FTPd's last word on a download that was cut is a 150; nothing follows it.
-                *heard = true;
-                if line.code.is_preliminary() {
-                    return;
-                }
-                *seen += 1;
-                if seen == owed {
-                    self.phase = Phase::Idle;
-                }
-            }
-            Phase::Resyncing { owed } => {
-                if !line.last || line.code.is_preliminary() {
-                    return;
-                }
-                // Replies come in the order of commands: behind PWD's own, or when all have come, nothing is owed.
-                *owed = owed.saturating_sub(1);
-                if line.code.number() == 257 || *owed == 0 {
-                    self.phase = Phase::Idle;
-                }
-            }
-        }
-    }
-
-    /// Passes a line on and remembers whether a reply of several lines is open on the client's side.
-    fn pass(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
-        self.open = (!line.last).then_some(line.code);
-        steps.push(Step::Pass(line));
-    }
-
-    /// Ends a reply that is open on the client's side, so that another can follow. `false`: it cannot be ended with a true
-    /// word, because its code says how a command went and nobody knows.
-    fn end_open(&mut self, steps: &mut Vec<Step>) -> bool {
-        let Some(code) = self.open.take() else { return true };
-        if code.is_preliminary() {
-            let bytes = format!("{code} ").into_bytes();
-            steps.push(Step::Pass(ReplyLine { code, bytes, first: false, last: true }));
-        }
-        code.is_preliminary()
     }
 
     fn expired(&mut self, timer: Timer, steps: &mut Vec<Step>) {
@@ -419,31 +334,6 @@ impl Dialogue {
             ) => self.back_gone(BackendFailure::Timeout, steps),
             (Phase::Over, _) => {}
         }
-    }
-
-    fn back_gone(&mut self, failure: BackendFailure, steps: &mut Vec<Step>) {
-        // It has said how the transfer went and need not be there for the rest of it.
-        if let Phase::Transfer(transfer) = &self.phase
-            && transfer.final_code.is_some()
-        {
-            self.back_gone.get_or_insert(failure);
-            return;
-        }
-        self.back_is_gone(failure, steps);
-    }
-
-    fn back_is_gone(&mut self, failure: BackendFailure, steps: &mut Vec<Step>) {
-        let why = Why::Backend(failure);
-        let result = match failure {
-            BackendFailure::Timeout => TransferResult::BackendSilent,
-            _ => TransferResult::BackendGone,
-        };
-        self.break_transfer(result, steps);
-        // In the middle of a reply whose end nobody knows, the end of the connection is the only true word.
-        if self.end_open(steps) {
-            steps.push(Step::Answer(super::answers::goodbye(why)));
-        }
-        self.end(By::Backend, why, steps);
     }
 
     fn client_is_gone(&mut self, reason: Reason, steps: &mut Vec<Step>) {

@@ -7,8 +7,6 @@ use crate::ftp::{Code, Command, Reply, ReplyLine, Verb};
 use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind};
 use crate::session::answers;
 
-/// What is kept of the text of a final reply: servers add a line or two of statistics.
-const FINAL_LINES: usize = 64;
 /// Why a data connection in clear is not taken on a shared port.
 const CLEAR: &str = "it is in clear (PROT C)";
 
@@ -122,7 +120,8 @@ impl Dialogue {
             self.forget_restart(steps);
             return;
         }
-        let particulars = Particulars::of(cleared.command(), &self.here, self.restart.unwrap_or_default(), self.ascii);
+        let offset = if kind == TransferKind::Listing { 0 } else { self.restart.unwrap_or_default() };
+        let particulars = Particulars::of(cleared.command(), &self.here, offset, self.ascii);
         // The client's side has failed already: the backend need not create or cut a file for it.
         if let Front::Failed(result, detail) = front {
             let reply = answers::failed(result, Some(detail));
@@ -139,7 +138,7 @@ impl Dialogue {
         // A backend that connects itself does so when it has the command.
         let backend_connects = matches!(back_mode, DataMode::Port | DataMode::Eprt);
         if backend_connects {
-            self.restart = None;
+            self.use_restart(kind);
             steps.push(Step::Forward(cleared.clone()));
         }
         self.phase = Phase::Transfer(Box::new(Transfer {
@@ -210,8 +209,9 @@ impl Dialogue {
                 transfer.back = Back::Open;
                 if !transfer.forwarded {
                     transfer.forwarded = true;
-                    self.restart = None;
+                    let kind = transfer.kind;
                     steps.push(Step::Forward(transfer.cleared.clone()));
+                    self.use_restart(kind);
                 }
             }
             BackNews::Secured => transfer.back = Back::Ready,
@@ -223,6 +223,10 @@ impl Dialogue {
 
     pub(super) fn transfer_reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
+        // The bytes are on their way, and all has been said about them: nobody has asked for more.
+        if transfer.final_code.is_some() {
+            return;
+        }
         if transfer.cleared.command().verb() == Verb::Stou && !line.code.is_negative() {
             transfer.particulars.stored(line.text(), &self.here);
         }
@@ -239,9 +243,7 @@ impl Dialogue {
             return;
         }
         let (code, last) = (line.code, line.last);
-        if transfer.lines.len() < FINAL_LINES || last {
-            transfer.lines.push(line);
-        }
+        transfer.lines.push(line);
         if !last {
             return;
         }
@@ -367,7 +369,7 @@ impl Dialogue {
             Timer::LastBytes => self.give_up(steps),
             Timer::Grace | Timer::ClearGrace => self.close_upload(steps),
             Timer::BackendReply => self.back_gone(crate::event::BackendFailure::Timeout, steps),
-            Timer::Idle | Timer::Quiet | Timer::Reservation => {}
+            Timer::Idle | Timer::UnheardReply | Timer::Quiet | Timer::Reservation => {}
         }
     }
 

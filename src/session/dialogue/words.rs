@@ -207,6 +207,9 @@ pub enum Timer {
     Idle,
     /// The backend's reply: `timeouts.backend_reply`. Anew with each line.
     BackendReply,
+    /// A reply of the backend that the client does not hear: `timeouts.backend_reply` for all its lines. Nobody could tell
+    /// one that goes on for ever from silence.
+    UnheardReply,
     /// A data connection that is arranged and not used: `timeouts.data_connect` since it was reserved.
     Reservation,
     /// The client's data connection: `timeouts.data_connect`.

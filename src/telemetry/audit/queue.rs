@@ -47,6 +47,17 @@ struct State {
     asleep: bool,
 }
 
+/// How long the writer waits for work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Until there is some.
+    Long,
+    /// The same, but no longer than this.
+    Short(Duration),
+    /// It has lines that it could not write, so it takes no further ones: for another file, and no longer than this.
+    Stuck(Duration),
+}
+
 /// What the writer has to do.
 #[derive(Default)]
 pub(super) struct Work {
@@ -105,17 +116,21 @@ impl Queue {
         self.behind.load(Ordering::Relaxed)
     }
 
-    /// Waits for work and takes all there is. A writer that has lines it could not write takes no further ones:
-    /// `stuck` is how long it waits for another file before it tries again.
-    pub(super) fn take(&self, stuck: Option<Duration>) -> Work {
+    /// Waits for work and takes all there is.
+    pub(super) fn take(&self, rest: Rest) -> Work {
+        let (stuck, pause) = match rest {
+            Rest::Long => (false, None),
+            Rest::Short(pause) => (false, Some(pause)),
+            Rest::Stuck(pause) => (true, Some(pause)),
+        };
         let mut state = self.state();
         loop {
             let has_lines = !state.lines.is_empty() || !state.before.is_empty() || state.lost > 0;
-            if state.closed || state.next.is_some() || (has_lines && stuck.is_none()) {
+            if state.closed || state.next.is_some() || (has_lines && !stuck) {
                 break;
             }
             state.asleep = true;
-            match stuck {
+            match pause {
                 None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(pause) => {
                     let (woken, timeout) = self.wake.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);

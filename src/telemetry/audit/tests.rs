@@ -287,7 +287,7 @@ fn a_disk_that_hangs_stops_what_would_begin_and_costs_no_line_of_what_runs() {
         audit.transferred(&who, &transfer, true);
     }
     shows("audit_lines_lost_total 0");
-    let work = queue.take(None);
+    let work = queue.take(queue::Rest::Long);
     assert!(audit.can_record() && work.lost == 0);
     assert!(work.lines.iter().filter(|byte| **byte == b'\n').count() > 1000);
 }

@@ -1,21 +1,25 @@
 //! The one owner of the audit file: a thread that writes what waits, in as few calls as it can.
 //!
 //! Invariants: a line is written whole or begun again in the next file; what could not be written is kept and tried again
-//! for as long as there is room; what is lost in the end is counted and told.
+//! for as long as there is room; what is lost in the end is counted and told; what is written is on the disk [`SYNC`]
+//! later, and nobody but this thread waits for that.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::lines;
-use super::queue::{Queue, Work};
+use super::queue::{Queue, Rest, Work};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::settings::AuditFormat;
 
 /// Between two attempts to write to a disk that is full.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How much a crash of the machine may cost. Each line by itself would be a wait for the disk for each; like this a busy
+/// gateway and an idle one ask for one in a second at most.
+const SYNC: Duration = Duration::from_secs(1);
 
 /// Writes until the queue is closed and empty.
 pub(super) struct Writer<F> {
@@ -25,6 +29,10 @@ pub(super) struct Writer<F> {
     /// What could not be written yet, and how much of it is.
     pending: Vec<u8>,
     written: usize,
+    /// Since when something is written and not on the disk.
+    unsynced: Option<Instant>,
+    /// The system could not bring the file to the disk when it was last asked to.
+    doubtful: bool,
     failing: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
@@ -53,15 +61,41 @@ impl<F: Sink> Writer<F> {
         failing: Arc<AtomicBool>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { queue, file, format, pending: Vec::new(), written: 0, failing, metrics }
+        let (pending, unsynced) = (Vec::new(), None);
+        Self { queue, file, format, pending, written: 0, unsynced, doubtful: false, failing, metrics }
     }
 
     pub(super) fn run(mut self) {
         loop {
-            let stuck = (!self.pending.is_empty()).then_some(PAUSE);
-            let work = self.queue.take(stuck);
+            let work = self.queue.take(self.rest(Instant::now()));
             if self.turn(work) {
                 return;
+            }
+            self.sync_when_due(Instant::now());
+        }
+    }
+
+    fn rest(&self, now: Instant) -> Rest {
+        match self.unsynced {
+            _ if !self.pending.is_empty() => Rest::Stuck(PAUSE),
+            Some(since) => Rest::Short((since + SYNC).saturating_duration_since(now)),
+            None => Rest::Long,
+        }
+    }
+
+    fn sync_when_due(&mut self, now: Instant) {
+        if self.unsynced.is_none_or(|since| now < since + SYNC) {
+            return;
+        }
+        match self.file.sync() {
+            Ok(()) => {
+                (self.unsynced, self.doubtful) = (None, false);
+                self.go_on();
+            }
+            // What the system has not brought to the disk may be lost, and so may all that follows.
+            Err(error) => {
+                (self.unsynced, self.doubtful) = (Some(now), true);
+                self.failed(&error);
             }
         }
     }
@@ -110,6 +144,7 @@ impl<F: Sink> Writer<F> {
                     let fresh = &self.pending[self.written..self.written + bytes];
                     self.metrics.audit_written(count(fresh));
                     self.written += bytes;
+                    self.unsynced.get_or_insert_with(Instant::now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(&error),
@@ -117,6 +152,13 @@ impl<F: Sink> Writer<F> {
         }
         self.pending.clear();
         self.written = 0;
+        self.go_on();
+    }
+
+    fn go_on(&self) {
+        if self.doubtful || !self.pending.is_empty() {
+            return;
+        }
         self.metrics.set_audit_writable(!self.queue.is_behind());
         if self.failing.swap(false, Ordering::Relaxed) {
             tracing::warn!("the audit file is written again");
@@ -136,6 +178,7 @@ impl<F: Sink> Writer<F> {
         let whole = self.pending[..self.written].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.pending.drain(..whole);
         self.written = 0;
+        (self.unsynced, self.doubtful) = (None, false);
         if let Err(error) = self.file.sync() {
             tracing::error!(%error, "the end of the audit file may not be on the disk");
         }
@@ -150,13 +193,17 @@ fn count(lines: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::telemetry::audit::queue::Weight;
-    use std::sync::Mutex;
+    use std::sync::{Mutex, mpsc};
 
     /// A disk with so much room.
     #[derive(Default)]
     struct Disk {
         room: usize,
         content: Arc<Mutex<Vec<u8>>>,
+        /// It cannot keep what it has taken.
+        broken: bool,
+        /// Hears how much there was at each sync.
+        synced: Option<mpsc::Sender<usize>>,
     }
 
     impl Write for Disk {
@@ -177,19 +224,25 @@ mod tests {
 
     impl From<File> for Disk {
         fn from(_: File) -> Self {
-            Self { room: usize::MAX, content: Arc::default() }
+            Self { room: usize::MAX, ..Self::default() }
         }
     }
 
     impl Sink for Disk {
         fn sync(&self) -> io::Result<()> {
+            if self.broken {
+                return Err(io::Error::other("the disk is broken"));
+            }
+            if let Some(synced) = &self.synced {
+                synced.send(self.content.lock().unwrap().len()).unwrap();
+            }
             Ok(())
         }
     }
 
     fn writer(room: usize) -> Writer<Disk> {
         let metrics = Arc::new(Metrics::new().unwrap());
-        let disk = Disk { room, content: Arc::default() };
+        let disk = Disk { room, ..Disk::default() };
         Writer::new(Arc::default(), disk, AuditFormat::Json, Arc::default(), metrics)
     }
 
@@ -216,6 +269,61 @@ mod tests {
         for series in
             ["audit_lines_total 3", "audit_lines_lost_total 0", "audit_write_failures_total 2", "audit_writable 1"]
         {
+            assert!(page.contains(&format!("\nftps_gateway_{series}\n")), "{series}\n{page}");
+        }
+    }
+
+    /// With no line behind it, and while the file stays open.
+    #[test]
+    fn what_is_written_is_on_the_disk_soon_and_once() {
+        let (told, synced) = mpsc::channel();
+        let mut writer = writer(usize::MAX);
+        writer.file.synced = Some(told);
+        let queue = Arc::clone(&writer.queue);
+        let running = std::thread::spawn(|| writer.run());
+        let far = Duration::from_secs(60);
+        for bytes in [6, 12] {
+            queue.push(b"first\n", Weight::Full).unwrap();
+            assert_eq!(synced.recv_timeout(far), Ok(bytes));
+        }
+        queue.close();
+        running.join().unwrap();
+        // At the end, and for nothing in between.
+        assert_eq!(synced.iter().collect::<Vec<_>>(), [12]);
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_brought_to_the_disk_once_in_a_while_and_not_for_each() {
+        let (told, synced) = mpsc::channel();
+        let mut writer = writer(usize::MAX);
+        writer.file.synced = Some(told);
+        assert_eq!(writer.rest(Instant::now()), Rest::Long);
+        writer.turn(lines("first\n"));
+        let since = writer.unsynced.unwrap();
+        for step in 1..4 {
+            writer.sync_when_due(since + SYNC / 4 * step);
+            writer.turn(lines("next\n"));
+        }
+        assert_eq!(writer.rest(since + SYNC / 4), Rest::Short(SYNC / 4 * 3));
+        assert!(synced.try_recv().is_err());
+        writer.sync_when_due(since + SYNC);
+        assert_eq!((synced.try_recv(), writer.unsynced), (Ok(21), None));
+    }
+
+    #[test]
+    fn a_disk_that_does_not_keep_what_it_takes_is_as_bad_as_a_full_one() {
+        let mut writer = writer(usize::MAX);
+        writer.file.broken = true;
+        writer.turn(lines("first\n"));
+        let since = writer.unsynced.unwrap();
+        writer.sync_when_due(since + SYNC);
+        writer.turn(lines("second\n"));
+        assert!(writer.failing.load(Ordering::Relaxed), "a write alone makes nothing good");
+        writer.file.broken = false;
+        writer.sync_when_due(since + SYNC * 2);
+        assert!(!writer.failing.load(Ordering::Relaxed));
+        let page = writer.metrics.render().unwrap();
+        for series in ["audit_write_failures_total 1", "audit_writable 1"] {
             assert!(page.contains(&format!("\nftps_gateway_{series}\n")), "{series}\n{page}");
         }
     }
@@ -253,7 +361,7 @@ mod tests {
         assert!(queue.is_behind());
         let full = fill(Weight::Full);
         assert_eq!((slight, full), (6 * 1024, 2 * 1024));
-        let work = queue.take(None);
+        let work = queue.take(Rest::Long);
         assert_eq!((work.lines.len(), work.lost), (8 * 1024 * 1024, 2));
         assert!(!queue.is_behind());
     }
@@ -265,7 +373,7 @@ mod tests {
         queue.switch(tempfile::tempfile().unwrap());
         queue.push(b"new\n", Weight::Full).unwrap();
         // Also where the writer is stuck.
-        let work = queue.take(Some(Duration::from_secs(3600)));
+        let work = queue.take(Rest::Stuck(Duration::from_secs(3600)));
         assert_eq!((&*work.before, &*work.lines, work.next.is_some()), (&b"old\n"[..], &b"new\n"[..], true));
     }
 }

@@ -127,7 +127,7 @@ names! {
     AUDIT_LINES_LOST Kind::Counter, "audit_lines_lost_total" []
         "Lines that should be in the audit file and are not.";
     AUDIT_WRITE_FAILURES Kind::Counter, "audit_write_failures_total" []
-        "Times the system refused to write to the audit file. It is tried again each second.";
+        "Times the system refused to write to the audit file, or to bring it to the disk. It is tried again each second.";
     AUDIT_WRITABLE Kind::Gauge, "audit_writable" []
         "Whether the audit file can be written, or there is none to write: 1 yes, 0 no, and no login, transfer or change begins.";
 

@@ -330,7 +330,7 @@ fn a_backend_that_says_only_one_thing_to_abor_is_waited_for_and_its_late_word_sw
 fn a_backend_whose_last_word_on_a_cut_is_150_holds_nobody_up() {
     let mut stage = Stage::running("RETR a");
     assert_eq!(heard(&stage.input(Input::Pumped(PumpEnd::SinkBroke))), [426]);
-    assert_eq!(stage.dialogue.timer(), Some(Timer::BackendReply));
+    assert_eq!(stage.dialogue.timer(), Some(Timer::UnheardReply));
     stage.backend("150 0.5 seconds (measured here)\r\n");
     assert_eq!(stage.dialogue.timer(), Some(Timer::Quiet));
     stage.client("SYST");
