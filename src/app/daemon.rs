@@ -286,3 +286,11 @@ fn print_line(line: &str) {
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Hexadecimal digits of either case, two for each byte.
+pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digits: Vec<u8> = digits.as_bytes().iter().map(digit).collect::<Option<_>>()?;
+    let bytes = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | digit));
+    digits.len().is_multiple_of(2).then(|| bytes.collect())
+}

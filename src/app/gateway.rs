@@ -10,7 +10,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::bound::passive_addresses;
-use super::kept;
+use super::kept::{self, Keepsake};
+use super::kept_codes;
 use super::prepared::{Prepared, Shared, surroundings};
 use crate::backend::{Deadlines, probe};
 use crate::config::Settings;
@@ -44,10 +45,12 @@ struct Admin {
     task: JoinHandle<()>,
 }
 
-/// Keeps bans in `state_dir`.
+/// Keeps bans and used codes in `state_dir`.
 struct Keeper {
     folder: PathBuf,
-    task: JoinHandle<()>,
+    admission: Arc<Admission>,
+    used_codes: Arc<UsedCodes>,
+    tasks: JoinSet<()>,
 }
 
 /// The gateway cannot start.
@@ -117,11 +120,11 @@ impl Gateway {
 
         let identities = Arc::clone(&prepared.identities);
         let admission = Admission::new(settings.access.clone(), settings.limits);
-        let keeper = settings.tls.state_dir.clone().map(|folder| Keeper::start(folder, &admission));
+        let used_codes = Arc::<UsedCodes>::default();
+        let keeper = settings.tls.state_dir.clone().map(|folder| Keeper::start(folder, &admission, &used_codes));
         let counted = Arc::clone(&admission);
         metrics.watch_bans(move || counted.throttle().count(Instant::now()));
         pages.set_bans(Bans { admission: Arc::clone(&admission), observer: Arc::clone(&observer) });
-        let used_codes = Arc::<UsedCodes>::default();
         let shared = Shared {
             ports,
             admission: Arc::clone(&admission),
@@ -262,7 +265,7 @@ impl Gateway {
         self.pages.set_readiness(Readiness::Draining);
         self.server.stop().await;
         if let Some(keeper) = self.keeper {
-            keeper.stop(Arc::clone(&self.admission)).await;
+            keeper.stop().await;
         }
         // The last session has ended: its line waits to be written, and so does the end of bans.
         let audit = Arc::clone(self.telemetry.audit());
@@ -317,26 +320,28 @@ impl Admin {
 
 impl Keeper {
     /// Restores what is kept, and keeps what is new.
-    fn start(folder: PathBuf, admission: &Arc<Admission>) -> Self {
+    fn start(folder: PathBuf, admission: &Arc<Admission>, used_codes: &Arc<UsedCodes>) -> Self {
         kept::restore(&folder, admission);
-        let task = tokio::spawn(kept::keep(folder.clone(), Arc::clone(admission)));
-        Self { folder, task }
+        kept_codes::restore(&folder, used_codes);
+        let (admission, used_codes) = (Arc::clone(admission), Arc::clone(used_codes));
+        let mut tasks = JoinSet::new();
+        let bans = (admission.throttle().version(), UsedCodes::version(&used_codes));
+        tasks.spawn(kept::keep(folder.clone(), Arc::clone(&admission), bans.0));
+        tasks.spawn(kept::keep(folder.clone(), Arc::clone(&used_codes), bans.1));
+        Self { folder, admission, used_codes, tasks }
     }
 
     /// Keeps what is there at the end.
-    async fn stop(self, admission: Arc<Admission>) {
-        self.task.abort();
-        let folder = self.folder.clone();
-        let saved = tokio::task::spawn_blocking(move || kept::save(&folder, &admission)).await;
-        if let Err(error) = saved.map_err(std::io::Error::other).and_then(|saved| saved) {
-            tracing::error!(%error, "bans cannot be kept in state_dir: this stop lifts them");
-        }
+    async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        keep_at_the_end(self.folder.clone(), self.admission).await;
+        keep_at_the_end(self.folder, self.used_codes).await;
     }
 }
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.task.abort();
+async fn keep_at_the_end<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>) {
+    if let Err(error) = kept::save(folder, keepsake).await {
+        tracing::error!(%error, "{}", K::WORDS);
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::daemon::{hex, unhex};
 use crate::policy::{Admission, Kept, Origin, Subject, UserKey};
 
 /// The file in `state_dir`.
@@ -31,6 +32,30 @@ enum Line {
     Address { address: IpAddr, until: u64 },
     User { user: String, until: u64 },
     Known { address: IpAddr, user: String, last: u64 },
+}
+
+/// Something that outlives the process, in a file of its own.
+pub(super) trait Keepsake: Send + Sync + 'static {
+    /// What it is, and what a restart does when it cannot be kept.
+    const WORDS: &'static str;
+
+    /// Another number whenever there is something new.
+    fn version(&self) -> u64;
+
+    /// Writes all of it.
+    fn save(&self, folder: &Path) -> io::Result<()>;
+}
+
+impl Keepsake for Admission {
+    const WORDS: &'static str = "bans cannot be kept in state_dir: a restart lifts them";
+
+    fn version(&self) -> u64 {
+        self.throttle().version()
+    }
+
+    fn save(&self, folder: &Path) -> io::Result<()> {
+        put(folder, FILE, &print(&self.throttle().kept(Instant::now()), SystemTime::now())?)
+    }
 }
 
 /// Puts in force what an earlier process has kept.
@@ -54,49 +79,51 @@ pub(super) fn restore(folder: &Path, admission: &Admission) {
 }
 
 /// Keeps what is new, from time to time, until it is dropped.
-pub(super) async fn keep(folder: PathBuf, admission: Arc<Admission>) {
-    let mut kept = admission.throttle().version();
+pub(super) async fn keep<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>, mut kept: u64) {
     let mut failed = false;
     loop {
         tokio::time::sleep(PAUSE).await;
-        let version = admission.throttle().version();
+        let version = keepsake.version();
         if version == kept {
             continue;
         }
-        let (folder, admission) = (folder.clone(), Arc::clone(&admission));
-        let saved = tokio::task::spawn_blocking(move || save(&folder, &admission)).await;
-        match saved.map_err(io::Error::other).and_then(|saved| saved) {
+        match save(folder.clone(), Arc::clone(&keepsake)).await {
             Ok(()) => (kept, failed) = (version, false),
             // It is tried again, and said once.
             Err(error) if !failed => {
                 failed = true;
-                tracing::error!(%error, "bans cannot be kept in state_dir: a restart would lift them");
+                tracing::error!(%error, "{}", K::WORDS);
             }
             Err(_) => {}
         }
     }
 }
 
-/// Writes what is to be kept.
-pub(super) fn save(folder: &Path, admission: &Admission) -> io::Result<()> {
-    let text = print(&admission.throttle().kept(Instant::now()), SystemTime::now())?;
-    let path = folder.join(FILE);
+/// Writes what is to be kept, where waiting for a disk holds up nobody.
+pub(super) async fn save<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>) -> io::Result<()> {
+    let saved = tokio::task::spawn_blocking(move || keepsake.save(&folder)).await;
+    saved.map_err(io::Error::other).and_then(|saved| saved)
+}
+
+/// Puts a file with this text in the place of the old one.
+pub(super) fn put(folder: &Path, file: &str, text: &str) -> io::Result<()> {
+    let path = folder.join(file);
     if text.is_empty() && !path.exists() {
         return Ok(());
     }
     std::fs::create_dir_all(folder)?;
-    let new = folder.join(format!("{FILE}.new"));
+    let new = folder.join(format!("{file}.new"));
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    let mut written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    written.write_all(text.as_bytes())?;
+    written.sync_all()?;
     std::fs::rename(new, path)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     std::fs::File::open(path)?.take(LONGEST).read_to_end(&mut text)?;
     Ok(text)
@@ -140,18 +167,16 @@ fn print(kept: &Kept, now: SystemTime) -> io::Result<String> {
     let mut text = String::new();
     let known = kept.known.iter().map(|(origin, user, age)| Line::Known {
         address: origin.address(),
-        user: super::daemon::hex(user.name()),
+        user: hex(user.name()),
         last: now.saturating_sub(age.as_secs()),
     });
     let bans = kept.bans.iter().map(|(subject, left)| {
         // Rounded up: a ban does not become shorter by being kept.
         let until = now + left.as_secs() + 1;
         match subject {
-            Subject::Login(origin, user) => {
-                Line::Login { address: origin.address(), user: super::daemon::hex(user.name()), until }
-            }
+            Subject::Login(origin, user) => Line::Login { address: origin.address(), user: hex(user.name()), until },
             Subject::Address(origin) => Line::Address { address: origin.address(), until },
-            Subject::User(user) => Line::User { user: super::daemon::hex(user.name()), until },
+            Subject::User(user) => Line::User { user: hex(user.name()), until },
         }
     });
     // Known ones first: a ban of an address asks whether somebody is known there.
@@ -163,13 +188,10 @@ fn print(kept: &Kept, now: SystemTime) -> io::Result<String> {
 }
 
 fn name(hex: &str) -> Option<UserKey> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let digits: Vec<u8> = hex.as_bytes().iter().map(digit).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | digit)).collect();
-    digits.len().is_multiple_of(2).then(|| UserKey::of(&bytes))
+    unhex(hex).map(|bytes| UserKey::of(&bytes))
 }
 
-fn seconds(time: SystemTime) -> u64 {
+pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod descriptors;
 mod gateway;
 mod kept;
+mod kept_codes;
 mod prepared;
 mod privilege;
 mod second_factor;

@@ -22,6 +22,11 @@ const MOST_DIGITS: usize = 8;
 /// How long a code may count, in seconds.
 const PERIODS: std::ops::RangeInclusive<u64> = 15..=300;
 
+/// The furthest setting for wrong clocks.
+pub const MOST_SKEW: usize = 10;
+/// How far ahead of its time a code may count at most, in seconds.
+const FURTHEST: u64 = MOST_SKEW as u64 * 300;
+
 /// What is asked of whom.
 #[derive(Debug, Clone)]
 pub struct SecondFactorSettings {
@@ -48,9 +53,16 @@ pub struct Secrets {
     users: HashMap<Vec<u8>, Totp>,
 }
 
-/// Codes that have counted. It outlives a reload.
+/// Codes that have counted: of each user the last one, by the time since 1970 at which its period began, in seconds. It
+/// outlives a reload, also one that gives a user another period, and what it keeps outlives the process.
 #[derive(Debug, Default)]
-pub struct UsedCodes(Mutex<HashMap<Vec<u8>, u64>>);
+pub struct UsedCodes(Mutex<Used>);
+
+#[derive(Debug, Default)]
+struct Used {
+    last: HashMap<Vec<u8>, u64>,
+    version: u64,
+}
 
 /// Who is asked for a code, and which codes count.
 #[derive(Debug, Clone)]
@@ -144,7 +156,7 @@ fn entry(line: &str) -> Result<(&str, Totp), &'static str> {
 impl SecondFactor {
     /// Codes of these secrets. `used`: what has counted so far; what it knows of users without a secret is forgotten.
     pub fn new(secrets: Secrets, required: RequiredFor, skew: u64, used: Arc<UsedCodes>) -> Self {
-        used.lock().retain(|user, _| secrets.users.contains_key(user));
+        used.lock().last.retain(|user, _| secrets.users.contains_key(user));
         Self { secrets, required, skew, used }
     }
 
@@ -185,18 +197,40 @@ impl SecondFactor {
             }
         }
         let period = matching.ok_or(CodeFlaw::Wrong)?;
+        let began = period.saturating_mul(totp.step());
         let mut used = self.used.lock();
-        let last = used.entry(user).or_default();
-        if *last >= period {
+        if used.last.get(&user).is_some_and(|last| *last >= began) {
             return Err(CodeFlaw::Used);
         }
-        *last = period;
+        used.last.insert(user, began);
+        used.version += 1;
         Ok(())
     }
 }
 
 impl UsedCodes {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, u64>> {
+    /// What is to be kept over a restart: users by their folded names, and when the period of their last code began.
+    pub fn kept(&self) -> Vec<(Vec<u8>, u64)> {
+        self.lock().last.iter().map(|(user, began)| (user.clone(), *began)).collect()
+    }
+
+    /// What was kept counts no more, at this time since 1970. What began later than any code can that has counted was
+    /// kept by a clock that was wrong: it would shut its user out until then.
+    pub fn restore(&self, kept: Vec<(Vec<u8>, u64)>, now: Duration) {
+        let latest = now.as_secs().saturating_add(FURTHEST);
+        let mut used = self.lock();
+        for (user, began) in kept.into_iter().filter(|(_, began)| *began <= latest) {
+            let last = used.last.entry(user).or_default();
+            *last = began.max(*last);
+        }
+    }
+
+    /// Another number whenever there is something new to be kept.
+    pub fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Used> {
         // Every state of the map is a sound one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,7 +297,39 @@ mod tests {
         let again = SecondFactor::new(factor.secrets.clone(), RequiredFor::Everyone, 1, Arc::clone(&factor.used));
         assert_eq!(again.check(b"bob", code(90).as_bytes(), at(95)), Err(CodeFlaw::Used));
         SecondFactor::new(Secrets::default(), RequiredFor::Everyone, 1, Arc::clone(&factor.used));
-        assert!(factor.used.lock().is_empty());
+        assert!(factor.used.kept().is_empty());
+    }
+
+    #[test]
+    fn another_period_shuts_nobody_out_and_lets_no_code_count_twice() {
+        let factor = bob();
+        let code = |factor: &SecondFactor, time| factor.secrets.users[&b"bob"[..]].generate(time).to_string();
+        let now = 1_800_000_000;
+        assert_eq!(factor.check(b"bob", code(&factor, now).as_bytes(), at(now)), Ok(()));
+        let secrets = Secrets::parse(&format!("bob:{SECRET}:8:60")).unwrap();
+        let slower = SecondFactor::new(secrets, RequiredFor::Everyone, 0, Arc::clone(&factor.used));
+        let check = |time| slower.check(b"bob", code(&slower, time).as_bytes(), at(time));
+        assert_eq!((check(now), check(now + 60), check(now + 60)), (Err(CodeFlaw::Used), Ok(()), Err(CodeFlaw::Used)));
+        let again = SecondFactor::new(factor.secrets.clone(), RequiredFor::Everyone, 0, Arc::clone(&factor.used));
+        assert_eq!(again.check(b"bob", code(&again, now + 90).as_bytes(), at(now + 90)), Ok(()));
+    }
+
+    #[test]
+    fn what_was_kept_counts_no_more_unless_a_clock_was_wrong() {
+        let (before, now) = (bob(), 1_800_000_000);
+        let code = |time| before.secrets.users[&b"bob"[..]].generate(time).to_string();
+        assert_eq!(before.check(b"bob", code(now).as_bytes(), at(now)), Ok(()));
+        assert_eq!(before.used.version(), 1);
+        let behind = bob();
+        behind.used.restore(before.used.kept(), at(now + 20));
+        assert_eq!(behind.check(b"bob", code(now).as_bytes(), at(now + 20)), Err(CodeFlaw::Used));
+        assert_eq!(behind.check(b"bob", code(now + 30).as_bytes(), at(now + 30)), Ok(()));
+        // An older one takes nothing back.
+        behind.used.restore(vec![(b"bob".to_vec(), 30)], at(now + 40));
+        assert_eq!(behind.check(b"bob", code(now + 30).as_bytes(), at(now + 40)), Err(CodeFlaw::Used));
+        let past = bob();
+        past.used.restore(before.used.kept(), at(now - 2 * FURTHEST));
+        assert!(past.used.kept().is_empty());
     }
 
     #[test]

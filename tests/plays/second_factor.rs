@@ -131,6 +131,41 @@ async fn a_code_counts_once_also_after_a_reload() {
     lets_in(&mut client, &mut actor).await;
 }
 
+/// Of a second gateway, behind a stop of the first or behind its death a moment later.
+#[tokio::test]
+async fn a_code_counts_once_also_after_a_restart() {
+    for dies in [false, true] {
+        let (secrets, folder) = (Secrets::new(), tempfile::tempdir().unwrap());
+        let start = || Stage::start(secrets.setup("").state_dir(folder.path()));
+        let stage = start().await;
+        let mut client = stage.secured_client().await;
+        let mut actor = names(&stage, &mut client, "bob").await;
+        let used = code(0);
+        client.says(format!("PASS sesame:{used}")).await;
+        lets_in(&mut client, &mut actor).await;
+        if dies {
+            let written = async {
+                while !folder.path().join("used-codes.jsonl").exists() {
+                    client.talk.hears_nothing().await;
+                }
+            };
+            stage.transcript.soon("the file of used codes", written).await;
+        } else {
+            let Stage { gateway, .. } = stage;
+            gateway.stop().await;
+        }
+        let stage = start().await;
+        let mut thief = stage.secured_client().await;
+        let _actor = names(&stage, &mut thief, "bob").await;
+        thief.says_and_hears(&format!("PASS sesame:{used}"), "530 Login incorrect.\r\n").await;
+        login(&stage, "code_used", 1).await;
+        let mut client = stage.secured_client().await;
+        let mut actor = names(&stage, &mut client, "bob").await;
+        client.says(format!("PASS sesame:{}", code(1))).await;
+        lets_in(&mut client, &mut actor).await;
+    }
+}
+
 /// Of the clock a client has, and of how wrong it may be.
 #[tokio::test]
 async fn how_wrong_a_clock_may_be_is_a_setting() {

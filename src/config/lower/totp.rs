@@ -4,11 +4,10 @@ use super::names::user_glob;
 use super::read::{Reader, Section};
 use super::scalars::{count, readable_file};
 use crate::config::raw::{Node, Value};
-use crate::policy::{RequiredFor, SecondFactorSettings};
+use crate::policy::{MOST_SKEW, RequiredFor, SecondFactorSettings};
 
 /// RFC 6238 §5.2 recommends one period. With each more, three codes at once become two more.
 const SKEW: usize = 1;
-const MOST_SKEW: usize = 10;
 
 /// The second factor; absent: none.
 pub(super) fn totp(reader: &mut Reader<'_>, access: Section<'_>) -> Option<SecondFactorSettings> {
