@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::privilege::is_root;
 use crate::config::Settings;
-use crate::tls::outdated_lists;
+use crate::tls::{expired_certificates, outdated_lists, unlisted_authorities};
 
 /// Everybody else on the machine.
 const OTHERS: u32 = 0o007;
@@ -21,7 +21,10 @@ pub(super) fn advice(settings: &Settings) -> Vec<String> {
     let keys = settings.tls.certificates.iter().map(|files| ("tls.certificates", files.private_key.as_path()));
     let own = kept.iter().filter(|_| settings.tls.certificates.is_empty()).map(|key| ("state_dir", key.as_path()));
     advice.extend(keys.chain(own).filter_map(|(key, path)| open_to_all(key, path)));
+    advice.extend(expired_certificates(&settings.tls).map(expired));
     advice.extend(settings.tls.client_certificates.iter().flat_map(outdated_lists).map(outdated));
+    advice.extend(settings.tls.client_certificates.iter().flat_map(unlisted_authorities).map(unlisted));
+    advice.extend(settings.audit.iter().filter_map(|audit| without_folder(&audit.path)));
     advice
 }
 
@@ -39,6 +42,26 @@ fn outdated(path: &Path) -> String {
          new one, and reload",
         path.display()
     )
+}
+
+fn expired(path: &Path) -> String {
+    format!("tls.certificates: {} has expired, and clients that verify turn away. Renew it, and reload", path.display())
+}
+
+fn unlisted(authority: String) -> String {
+    format!(
+        "tls.client_certificates.revocation_lists: there is none of {authority}, and clients of this authority are refused. \
+         Add it, and reload"
+    )
+}
+
+/// The service may make it at its start, so it is no problem yet.
+fn without_folder(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())?.display();
+    Some(format!(
+        "audit_log.path: the folder {folder} is not there, and the gateway does not start without. Make it, or let the unit \
+         do so (LogsDirectory=)"
+    ))
 }
 
 #[cfg(test)]
@@ -85,5 +108,77 @@ mod tests {
         // Not to be read: that is said as a problem.
         std::fs::write(&path, "garbage").unwrap();
         assert_eq!(said(), 0);
+    }
+
+    fn said(more: &str, what: &str) -> usize {
+        let text = format!(
+            "listeners: [{{ address: \"192.0.2.1:21\" }}]\nbackends: {{ old: {{ servers: [\"192.0.2.2:21\"] }} }}\n\
+             user: nobody\n{more}"
+        );
+        let settings = parse(&text, "gateway.yaml").unwrap();
+        advice(&settings).iter().filter(|line| line.contains(what)).count()
+    }
+
+    /// `check` called it good, and all clients of the authority were locked out.
+    #[test]
+    fn an_authority_without_a_revocation_list_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = |name: &str| {
+            let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let pem = parameters.self_signed(&key).unwrap().pem();
+            (pem, rcgen::Issuer::new(parameters, key))
+        };
+        let ((one, one_signs), (two, _)) = (authority("one"), authority("two"));
+        let now = time::OffsetDateTime::now_utc();
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: now,
+            next_update: now + time::Duration::days(9),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let (authorities, lists) = (folder.path().join("authorities.pem"), folder.path().join("lists.pem"));
+        std::fs::write(&lists, list.signed_by(&one_signs).unwrap().pem().unwrap()).unwrap();
+        let section = |more: &str| {
+            format!("tls: {{ client_certificates: {{ mode: require, authorities: {} {more}}} }}", authorities.display())
+        };
+        let listed = section(&format!(", revocation_lists: {} ", lists.display()));
+        std::fs::write(&authorities, &one).unwrap();
+        assert_eq!(said(&listed, "revocation_lists"), 0);
+        std::fs::write(&authorities, one + &two).unwrap();
+        assert_eq!(said(&listed, "there is none of CN=two"), 1);
+        assert_eq!(said(&listed, "revocation_lists"), 1);
+        assert_eq!(said(&section(""), "revocation_lists"), 0);
+    }
+
+    #[test]
+    fn a_certificate_that_has_expired_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let (certificate, private_key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        std::fs::write(&private_key, key.serialize_pem()).unwrap();
+        for (days, times) in [(1, 0), (-1, 1)] {
+            let mut parameters = rcgen::CertificateParams::new(vec!["ftp.example.com".to_owned()]).unwrap();
+            parameters.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+            std::fs::write(&certificate, parameters.self_signed(&key).unwrap().pem()).unwrap();
+            let section = format!(
+                "tls: {{ certificates: [ {{ certificate: {}, private_key: {} }} ] }}",
+                certificate.display(),
+                private_key.display()
+            );
+            assert_eq!(said(&section, "has expired"), times, "{days}");
+        }
+    }
+
+    #[test]
+    fn a_folder_for_the_audit_file_that_is_not_there_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| format!("audit_log: {{ path: {}/{path} }}", folder.path().display());
+        assert_eq!(said(&at("audit.jsonl"), "audit_log.path"), 0);
+        assert_eq!(said(&at("missing/audit.jsonl"), "audit_log.path"), 1);
     }
 }

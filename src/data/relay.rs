@@ -63,7 +63,8 @@ pub struct PumpReport {
     pub end: PumpEnd,
 }
 
-/// Moves bytes from the backend to the client until the backend ends or something breaks. `moved` hears each block.
+/// Moves bytes from the backend to the client until the backend ends or something breaks. `moved` hears of each block
+/// before the client has it.
 pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
     // Under TLS a missing close_notify tells the client of a cut; in clear only a reset does.
@@ -82,6 +83,9 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
             None => break PumpEnd::SourceStalled,
         };
         let read = piece.len();
+        // Before it is written: a client may take most of a block and cut, and what is told must not be less than it has.
+        moved(read as u64);
+        observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
         if piece.in_steps() {
             yield_now().await;
         }
@@ -91,8 +95,6 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
             None => break PumpEnd::SinkStalled,
         }
         speed.moved(read, &share);
-        moved(read as u64);
-        observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
         take_turns(&share, read).await;
     };
     PumpReport { front, back, end }
@@ -260,7 +262,7 @@ fn source_end(why: WhyClosed) -> PumpEnd {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
     use super::*;
     use crate::event::Unobserved;
@@ -290,6 +292,52 @@ mod tests {
         assert_eq!(after(MIB, 1).await, Pace::Slow);
         assert_eq!(after(MIB, 0).await, Pace::Slow);
         assert_eq!(after(4 * MIB, 0).await, Pace::Full);
+    }
+
+    /// Whoever cuts a download in the middle of a block has not had more bytes than are told.
+    #[tokio::test]
+    async fn a_download_never_tells_less_than_the_client_has() {
+        const ENOUGH: u64 = 1024 * 1024;
+        // The systems between hold less than a block.
+        let narrow = || {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_send_buffer_size(4096).unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            socket
+        };
+        let listener = narrow();
+        listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listener.listen(1).unwrap();
+        let mut client = narrow().connect(listener.local_addr().unwrap()).await.unwrap();
+        let front = DataStream::Plain(Socket::new(listener.accept().await.unwrap().0));
+        let (mut backend, back) = pair().await;
+        let pump = Pump {
+            front,
+            back,
+            stall: Duration::from_secs(10),
+            blocks: Blocks::default(),
+            share: Share::default(),
+            observer: Arc::new(Unobserved),
+        };
+        let told = std::cell::Cell::new(0);
+        let relay = pump_download(pump, |bytes| told.set(told.get() + bytes));
+        let sends = async {
+            loop {
+                backend.write_all(&[b'x'; 64 * 1024]).await.unwrap();
+            }
+        };
+        let reads = async {
+            let (mut read, mut block) = (0, vec![0; 1024]);
+            while read < ENOUGH {
+                read += client.read(&mut block).await.unwrap() as u64;
+                assert!(told.get() >= read, "{} told, {read} read", told.get());
+            }
+        };
+        tokio::select! {
+            _ = relay => unreachable!(),
+            () = sends => unreachable!(),
+            () = reads => {}
+        }
     }
 
     #[tokio::test]

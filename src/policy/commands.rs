@@ -136,6 +136,9 @@ pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory) -> Resu
     if command.verb() == Verb::Mode && !is_relayed_mode(command.argument()) {
         return Err(Refusal::ModeUnsupported);
     }
+    if command.verb() == Verb::Rest && !is_offset(command.argument()) {
+        return Err(Refusal::Syntax);
+    }
     rights.check(&command, here)?;
     Ok(Cleared(command))
 }
@@ -155,6 +158,13 @@ pub fn clear_proof(command: Command) -> Result<Cleared, Refusal> {
 /// the gateway could not tell a whole transfer from a cut one.
 fn is_relayed_mode(argument: &[u8]) -> bool {
     matches!(argument.trim_ascii(), b"S" | b"s" | b"Z" | b"z")
+}
+
+/// RFC 3659 §5.3: digits. Servers read anything else each in its own way (`+100` is 100, or 0, or an error), and a record
+/// would tell one of them.
+fn is_offset(argument: &[u8]) -> bool {
+    let digits = argument.iter().all(u8::is_ascii_digit);
+    digits && std::str::from_utf8(argument).is_ok_and(|text| text.parse::<i64>().is_ok())
 }
 
 #[cfg(test)]
@@ -187,5 +197,15 @@ mod tests {
         assert!(clear(Command::new(Verb::Mode, "S")).is_ok());
         assert!(clear(Command::new(Verb::Mode, "z")).is_ok());
         assert_eq!(clear(Command::new(Verb::Mode, "B")), Err(Refusal::ModeUnsupported));
+    }
+
+    #[test]
+    fn an_offset_is_digits() {
+        for offset in ["0", "100", "0100", "9223372036854775807"] {
+            assert!(clear(Command::new(Verb::Rest, offset)).is_ok(), "{offset}");
+        }
+        for offset in ["", "+100", "-1", " 100", "100 ", "100\t", "0x10", "1e3", "100 200", "9223372036854775808"] {
+            assert_eq!(clear(Command::new(Verb::Rest, offset)), Err(Refusal::Syntax), "{offset:?}");
+        }
     }
 }

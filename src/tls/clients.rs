@@ -103,6 +103,25 @@ pub fn outdated_lists(settings: &ClientCertificates) -> impl Iterator<Item = &Pa
     settings.revocation_lists.iter().map(PathBuf::as_path).filter(outdated)
 }
 
+/// Authorities, by their subject, that no list speaks for: clients whose certificates they have signed are refused.
+/// Nobody, where there are no lists. What cannot be read is not among them.
+pub fn unlisted_authorities(settings: &ClientCertificates) -> Vec<String> {
+    let files = &settings.revocation_lists;
+    let lists: Vec<_> =
+        files.iter().filter_map(|path| revocation_lists(path).ok()).flat_map(|(lists, _)| lists).collect();
+    let listed = |subject: &[u8]| {
+        let issuer =
+            |list| CertificateRevocationList::from_der(list).map(|(_, list)| list.issuer().as_raw() == subject);
+        lists.iter().any(|list| issuer(list).unwrap_or(false))
+    };
+    let unlisted = |certificate: &CertificateDer<'_>| {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        (!listed(parsed.subject().as_raw())).then(|| parsed.subject().to_string())
+    };
+    let certificates = CertificateDer::pem_file_iter(&settings.authorities).into_iter().flatten().flatten();
+    certificates.filter(|_| !lists.is_empty()).filter_map(|certificate| unlisted(&certificate)).collect()
+}
+
 /// All lists of a file, and whether all are in date.
 fn revocation_lists(path: &Path) -> Result<(Vec<CertificateRevocationListDer<'static>>, bool), ClientAuthoritiesError> {
     let problem = |reason: String| ClientAuthoritiesError { path: path.to_owned(), reason };

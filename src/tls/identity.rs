@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
@@ -133,8 +134,7 @@ impl Identity {
         if chain.is_empty() {
             return Err(problem(certificate, "holds no certificate in PEM form".into()));
         }
-        let key = PrivateKeyDer::from_pem_file(&files.private_key)
-            .map_err(|error| problem(&files.private_key, error.to_string()))?;
+        let key = private_key(&files.private_key).map_err(|reason| problem(&files.private_key, reason))?;
         let label = certificate.display().to_string();
         Self::new(chain, key, label).map_err(|reason| IdentityError::Mismatch {
             certificate: certificate.clone(),
@@ -188,6 +188,27 @@ impl Identity {
             None => *own == name,
         })
     }
+}
+
+/// Configured certificates whose time is over: clients that verify turn away. What cannot be read is not among them.
+pub fn expired_certificates(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let over = move |identity: Identity| u64::try_from(identity.not_after).unwrap_or_default() < now;
+    let expired = move |files: &&CertificateFiles| Identity::load(files).is_ok_and(over);
+    settings.certificates.iter().filter(expired).map(|files| files.certificate.as_path())
+}
+
+/// Reads a key, or says what is there in its place.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
+    if encrypted.iter().any(|mark| text.windows(mark.len()).any(|part| part == *mark)) {
+        return Err("has a passphrase, and nobody could give it at a start. Write the key without: openssl pkey -in OLD -out NEW".into());
+    }
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        pem::Error::NoItemsFound => "holds no private key in PEM form".into(),
+        error => error.to_string(),
+    })
 }
 
 /// Makes a self-signed certificate for these names and keeps it and its key in `folder`.
@@ -262,4 +283,29 @@ fn write_new(path: &Path, content: &str, mode: u32) -> io::Result<()> {
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     fs::rename(temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_place_of_a_key_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = rcgen::generate_simple_self_signed(vec!["ftp.example.com".to_owned()]).unwrap();
+        let path = folder.path().join("key.pem");
+        let says = |content: &str| {
+            fs::write(&path, content).unwrap();
+            private_key(&path).err().unwrap_or_default()
+        };
+        assert_eq!(says(&own.signing_key.serialize_pem()), "");
+        assert!(says(&own.cert.pem()).contains("holds no private key"));
+        assert!(says("").contains("holds no private key"));
+        for begin in
+            ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"]
+        {
+            let reason = says(&format!("{begin}\n\nAAAA\n-----END KEY-----\n"));
+            assert!(reason.contains("openssl pkey"), "{reason}");
+        }
+    }
 }

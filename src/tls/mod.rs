@@ -24,12 +24,12 @@ mod tickets;
 mod wire;
 
 pub use accept::{FrontTls, Secured, SecuredData, SessionTls, TicketHint};
-pub use clients::{ClientAuthorities, ClientAuthoritiesError, ClientIdentity, outdated_lists};
+pub use clients::{ClientAuthorities, ClientAuthoritiesError, ClientIdentity, outdated_lists, unlisted_authorities};
 pub use connect::{BackTls, Connector, ConnectorError};
 pub use data::DataStream;
 pub use failure::HandshakeFailure;
 pub use hello::{Hello, MOST as LONGEST_HELLO, Offered, read_hello};
-pub use identity::{Identities, Identity, IdentityError, keep_self_signed};
+pub use identity::{Identities, Identity, IdentityError, expired_certificates, keep_self_signed};
 pub use seal::Seal;
 pub use settings::{CertificateFiles, ClientCertificates, MinimumVersion, Settings, Verification};
 pub use stream::{Stream, WhyClosed};

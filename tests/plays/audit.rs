@@ -91,6 +91,39 @@ async fn a_path_is_told_from_the_root_once_the_server_has_said_where_the_session
     );
 }
 
+/// vsftpd, ProFTPD, Pure-FTPd and pyftpdlib keep an offset over a listing: the file behind it begins there.
+#[tokio::test]
+async fn an_offset_is_of_the_file_and_not_of_the_listing_before_it() {
+    let desk = Desk::new();
+    let mut scene = Scene::open(desk.setup()).await;
+    scene.client.says("REST 4096").await;
+    is_asked_where(&mut scene, "/").await;
+    scene.backend.hears_and_says("REST 4096", "350 From there").await;
+    scene.client.hears("350 ").await;
+    for command in ["LIST", "RETR a", "RETR b"] {
+        let mut transfer = scene.begins(command).await;
+        transfer.backend.sends("bytes").await;
+        transfer.backend.finishes().await;
+        scene.backend.says("226 Sent").await;
+        assert_eq!(transfer.client.receives_all().await.0, b"bytes");
+        scene.client.hears("226 ").await;
+    }
+    is_over(scene).await;
+    let offsets: Vec<_> = desk.lines("transfer").iter().map(|line| line["offset"].clone()).collect();
+    assert_eq!(offsets, [Value::Null, json!(4096), Value::Null]);
+}
+
+/// What one server takes for 100 is 0 for another: nobody could say where the transfer began.
+#[tokio::test]
+async fn an_offset_that_is_not_digits_goes_to_no_server() {
+    let mut scene = Scene::plain().await;
+    for offset in ["+100", "-1", "100 200", "abc"] {
+        scene.client.says(format!("REST {offset}")).await;
+        scene.client.hears("501 ").await;
+    }
+    scene.goes_on().await;
+}
+
 #[tokio::test]
 async fn offsets_types_and_names_of_the_servers_own_are_told() {
     let desk = Desk::new();

@@ -134,6 +134,14 @@ impl Dialogue {
         }
     }
 
+    /// The backend hears of a transfer, and the offset is its. A listing has none: vsftpd, ProFTPD, Pure-FTPd and pyftpdlib
+    /// keep the offset for the file behind it.
+    pub(super) fn use_restart(&mut self, kind: TransferKind) {
+        if kind != TransferKind::Listing {
+            self.restart = None;
+        }
+    }
+
     fn record(&mut self, result: TransferResult, code: u16, steps: &mut Vec<Step>) {
         let Phase::Transfer(transfer) = &self.phase else { return };
         steps.push(Step::TransferEnded {

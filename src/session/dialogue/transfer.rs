@@ -120,7 +120,8 @@ impl Dialogue {
             self.forget_restart(steps);
             return;
         }
-        let particulars = Particulars::of(cleared.command(), &self.here, self.restart.unwrap_or_default(), self.ascii);
+        let offset = if kind == TransferKind::Listing { 0 } else { self.restart.unwrap_or_default() };
+        let particulars = Particulars::of(cleared.command(), &self.here, offset, self.ascii);
         // The client's side has failed already: the backend need not create or cut a file for it.
         if let Front::Failed(result, detail) = front {
             let reply = answers::failed(result, Some(detail));
@@ -137,7 +138,7 @@ impl Dialogue {
         // A backend that connects itself does so when it has the command.
         let backend_connects = matches!(back_mode, DataMode::Port | DataMode::Eprt);
         if backend_connects {
-            self.restart = None;
+            self.use_restart(kind);
             steps.push(Step::Forward(cleared.clone()));
         }
         self.phase = Phase::Transfer(Box::new(Transfer {
@@ -208,8 +209,9 @@ impl Dialogue {
                 transfer.back = Back::Open;
                 if !transfer.forwarded {
                     transfer.forwarded = true;
-                    self.restart = None;
+                    let kind = transfer.kind;
                     steps.push(Step::Forward(transfer.cleared.clone()));
+                    self.use_restart(kind);
                 }
             }
             BackNews::Secured => transfer.back = Back::Ready,
