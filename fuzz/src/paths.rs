@@ -11,7 +11,7 @@ use ftps_gateway::policy::{
 };
 use ftps_gateway::session::dialogue::{Dialogue, Input, Premises, Step};
 
-use super::server::{Names, Server, fits};
+use super::server::{Deed, Names, Server, fits};
 
 /// What patterns are made of.
 const PARTS: [&str; 15] =
@@ -72,18 +72,25 @@ impl Street<'_> {
     fn passes(&mut self, command: &Command) {
         self.passed.push(command.verb());
         let seat = self.seat;
-        let relative = self.server.seats[seat].moved && !self.server.is_from_the_root(command);
+        let moved = self.server.seats[seat].moved;
         let folder = self.server.path(self.server.seats[seat].here);
-        let deed = self.server.hears(seat, command, self.style);
+        let deeds = self.server.hears(seat, command, self.style);
         let says = self.server.says(seat, command.verb(), self.style);
         self.passages[seat].under_way.push_back(says);
+        for deed in deeds {
+            self.may_be_done(command, &deed, &folder, moved && !deed.from_the_root);
+        }
+    }
+
+    /// `relative`: in a folder that the other session has moved, without a path from the root.
+    fn may_be_done(&self, command: &Command, deed: &Deed, folder: &Names, relative: bool) {
         let moves = matches!(command.verb(), Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup);
         let shown = format!("{:?} with {:?}", String::from_utf8_lossy(&command.to_wire()), self.patterns);
         match (self.denies, &deed.folder) {
             _ if moves && (!self.moves_are_ruled || relative) => {}
             // The other session has moved the folder, and nobody has told. What is done stays within it.
             _ if relative => {
-                let within = |path: &Names| path.starts_with(&folder);
+                let within = |path: &Names| path.starts_with(folder);
                 let listed = deed.folder.as_ref().is_none_or(|(listed, _)| within(listed));
                 let itself = command.verb() == Verb::Rnto || deed.touched.iter().all(within);
                 assert!(listed && itself && deed.touched.last().is_none_or(within), "{shown} leaves the folder");

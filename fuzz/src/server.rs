@@ -63,6 +63,8 @@ pub(super) struct Deed {
     pub(super) touched: Vec<Names>,
     /// The folder that is listed, alone or with everything below it.
     pub(super) folder: Option<(Names, bool)>,
+    /// Its path begins at the root.
+    pub(super) from_the_root: bool,
 }
 
 /// A file or folder, by its number: its name, and where it lies.
@@ -220,41 +222,58 @@ impl Server {
         (recursive, rest)
     }
 
-    /// A command's path begins at the root.
-    pub(super) fn is_from_the_root(&self, command: &Command) -> bool {
-        let argument = command.argument();
-        let name = match (command.verb(), argument.iter().position(|byte| *byte == b' ')) {
-            (Verb::Mfmt, Some(blank)) => &argument[blank + 1..],
-            _ => argument,
-        };
-        let name = self.read(name);
-        let name = if command.verb() == Verb::Stat { self.options(&name).1 } else { &name[..] };
-        name.starts_with(b"/")
-    }
-
-    fn lists(&self, seat: usize, argument: &[u8]) -> Deed {
+    /// What is listed: one thing, or as much as there are words, where a program gets them one by one.
+    fn lists(&self, seat: usize, argument: &[u8], style: u8) -> Vec<Deed> {
         let argument = self.read(argument);
         let (recursive, rest) = self.options(&argument);
-        let asked = self.walk(seat, if rest.is_empty() { b"." } else { rest });
+        if !self.has_options || style & 0x20 == 0 || !rest.contains(&b' ') {
+            return vec![self.listed(seat, recursive, rest)];
+        }
+        let words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let (options, names): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with(b"-"));
+        let recursive = recursive || options.iter().any(|option| self.options(option).0);
+        names.into_iter().map(|name| self.listed(seat, recursive, name)).collect()
+    }
+
+    fn listed(&self, seat: usize, recursive: bool, name: &[u8]) -> Deed {
+        let from_the_root = name.starts_with(b"/");
+        let asked = self.walk(seat, if name.is_empty() { b"." } else { name });
         if asked.iter().flatten().any(|byte| b"*?[".contains(byte)) {
             let found = self.all().filter(|path| fits(&asked, path)).collect::<Vec<_>>();
             let within = found.iter().flat_map(|found| if recursive { self.below(found) } else { vec![found.clone()] });
-            return Deed { touched: within.collect(), folder: None };
+            return Deed { touched: within.collect(), folder: None, from_the_root };
         }
         // What is not there shows nothing.
         if !asked.is_empty() && self.all().all(|path| path != asked) {
-            return Deed { touched: Vec::new(), folder: None };
+            return Deed { touched: Vec::new(), folder: None, from_the_root };
         }
         let mut found = self.below(&asked);
         found.retain(|path| path.len() == asked.len() + 1 || (recursive && path.len() > asked.len()));
-        Deed { touched: found, folder: Some((asked, recursive)) }
+        Deed { touched: found, folder: Some((asked, recursive)), from_the_root }
     }
 
     /// What comes of a command.
-    pub(super) fn hears(&mut self, seat: usize, command: &Command, style: u8) -> Deed {
+    pub(super) fn hears(&mut self, seat: usize, command: &Command, style: u8) -> Vec<Deed> {
         let argument = command.argument();
-        let itself = |path: Names| Deed { touched: vec![path], folder: None };
-        let nothing = || Deed { touched: Vec::new(), folder: None };
+        if command.verb() == Verb::Stat {
+            return self.lists(seat, argument, style);
+        }
+        let blank = argument.iter().position(|byte| *byte == b' ');
+        let name = match (command.verb(), blank) {
+            (Verb::Mfmt, Some(blank)) => &argument[blank + 1..],
+            _ => argument,
+        };
+        let from_the_root = self.read(name).starts_with(b"/");
+        self.does(seat, command, style)
+            .map(|touched| Deed { touched, folder: None, from_the_root })
+            .into_iter()
+            .collect()
+    }
+
+    /// What it touches, itself last.
+    fn does(&mut self, seat: usize, command: &Command, style: u8) -> Option<Vec<Names>> {
+        let argument = command.argument();
+        let itself = |path: Names| Some(vec![path]);
         match command.verb() {
             // Whatever it says: it may have moved.
             Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup => {
@@ -266,7 +285,6 @@ impl Server {
                 }
                 itself(path)
             }
-            Verb::Stat => self.lists(seat, argument),
             Verb::Rmd | Verb::Xrmd | Verb::Rnfr => {
                 let place = self.place(seat, argument);
                 let path = self.full(&place);
@@ -274,7 +292,7 @@ impl Server {
                 self.seats[seat].renames = renames.then_some(place.node);
                 let mut touched = self.below(&path);
                 touched.push(path);
-                Deed { touched, folder: None }
+                Some(touched)
             }
             Verb::Rnto => {
                 let (place, renames) = (self.place(seat, argument), self.seats[seat].renames.take());
@@ -284,7 +302,7 @@ impl Server {
                 if let Some(node) = renames {
                     self.rename(seat, node, &place);
                 }
-                Deed { touched, folder: None }
+                Some(touched)
             }
             Verb::Mkd | Verb::Xmkd => {
                 let place = self.place(seat, argument);
@@ -294,10 +312,10 @@ impl Server {
             }
             Verb::Mfmt => match argument.iter().position(|byte| *byte == b' ').map(|at| &argument[at + 1..]) {
                 Some(name) if !name.is_empty() => itself(self.walk(seat, name)),
-                Some(_) | None => nothing(),
+                Some(_) | None => None,
             },
             Verb::Dele | Verb::Size | Verb::Mdtm => itself(self.walk(seat, argument)),
-            _ => nothing(),
+            _ => None,
         }
     }
 

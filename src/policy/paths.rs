@@ -149,35 +149,50 @@ impl Start<'_> {
         let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
         while rest.starts_with(b"-") {
             let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-            let option = &rest[..end];
-            if option.contains(&b'/') {
-                return None;
-            }
-            recursive |= option.contains(&b'R') || option.starts_with(b"--");
+            recursive |= lists_below(&rest[..end])?;
             rest = rest[end..].trim_ascii_start();
         }
         // With what stands before it, it would be no path from the root, and `..` would lead elsewhere.
         if rest.len() < argument.len() && rest.starts_with(b"/") && goes_up(rest) {
             return None;
         }
-        let (folder, name) = match rest.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => rest.split_at(slash + 1),
-            None => (&rest[..0], rest),
+        let (path, mut something) = self.listed(if rest.is_empty() { b"." } else { rest })?;
+        let mut paths = vec![path];
+        // Servers that hand it to a program hand over each word (inetutils), and `ls` takes options behind names, too.
+        if rest.contains(&b' ') {
+            for word in rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
+                if word.starts_with(b"-") {
+                    recursive |= lists_below(word)?;
+                }
+                let (path, pattern) = self.listed(word)?;
+                something |= pattern;
+                paths.push(path);
+            }
+        }
+        let reach = match (recursive, something) {
+            (true, _) => Reach::Listing,
+            (false, true) => Reach::Something,
+            (false, false) => Reach::Contents,
+        };
+        Some(Target { paths, reach })
+    }
+
+    /// What a name shows, and whether that is a folder in which a pattern finds something.
+    fn listed(self, name: &[u8]) -> Option<(Vec<u8>, bool)> {
+        let path = self.resolve(name)?;
+        let (folder, last) = match name.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => name.split_at(slash + 1),
+            None => (&b"."[..], name),
         };
         let has_pattern = |text: &[u8]| text.iter().any(|byte| b"*?[]{}".contains(byte));
         // A pattern in the last name stays in its folder. One elsewhere, or in braces, may lead anywhere.
         // `.*` fits `..` as well, and to some shells `**` is whatever lies below.
-        let fits_above = name.starts_with(b".") && has_pattern(name);
-        let fits_below = name.windows(2).any(|two| two == b"**");
-        if has_pattern(folder) || fits_above || fits_below || name.iter().any(|byte| b"[]{}".contains(byte)) {
+        let fits_above = last.starts_with(b".") && has_pattern(last);
+        let fits_below = last.windows(2).any(|two| two == b"**");
+        if has_pattern(folder) || fits_above || fits_below || last.iter().any(|byte| b"[]{}".contains(byte)) {
             return None;
         }
-        let (path, reach) = match has_pattern(name) {
-            true => (self.resolve(if folder.is_empty() { b"." } else { folder })?, Reach::Something),
-            false => (self.resolve(if rest.is_empty() { b"." } else { rest })?, Reach::Contents),
-        };
-        let reach = if recursive { Reach::Listing } else { reach };
-        Some(Target { paths: vec![path], reach })
+        if has_pattern(last) { Some((self.resolve(folder)?, true)) } else { Some((path, false)) }
     }
 
     /// STOU: the server chooses the name, in the working directory or beside the one that was given.
@@ -233,6 +248,11 @@ pub(super) fn behind_time(argument: &[u8]) -> Option<&[u8]> {
 /// Telnet sequences, which begin with 0xFF.
 fn has_control(text: &[u8]) -> bool {
     text.iter().any(|byte| byte.is_ascii_control() || *byte == 0xFF)
+}
+
+/// Whether an option of `ls` may list what is below. `None`: it may be a path, too.
+fn lists_below(option: &[u8]) -> Option<bool> {
+    (!option.contains(&b'/')).then(|| option.contains(&b'R') || option.starts_with(b"--"))
 }
 
 fn goes_up(path: &[u8]) -> bool {

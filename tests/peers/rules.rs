@@ -82,3 +82,29 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
         backend.end();
     }
 }
+
+/// inetutils hands a listing's argument to a program, word by word.
+#[test]
+fn no_word_of_a_listing_leads_out() {
+    if crate::left_out() {
+        return;
+    }
+    let folder = crate::matrix::scratch();
+    let backend = Setup::plain(Kind::Inetutils).start(&folder.path().join("backend"));
+    fs::create_dir(backend.root.join("out")).unwrap();
+    chown(backend.root.join("out"), Some(backend.owner.0), Some(backend.owner.1)).unwrap();
+    backend.put("x.key", b"secret");
+    backend.put("out/ok", b"fine");
+    let rules = format!("[{{ allow: [read, write, delete, rename], paths: [\"{}/out/**\"] }}]", backend.root.display());
+    let front = Front::start(&backend, Wishes { commands: rules.leak(), ..Wishes::default() }, folder.path());
+    let way = Way { implicit: false, version: "1.3", ipv6: false, data: Data::Epsv };
+    let mut client = Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false);
+    let good = |reply: &str| reply.starts_with('2');
+    all(&mut client, &["CWD out", "STAT ok", "STAT -a ok", "STAT ok ok", "STAT o?"], good);
+    let out =
+        ["STAT ok ../x.key", "STAT ok /", "STAT ok ..", "STAT ok -R ..", "STAT ~", "STAT ok ~", "STAT ~ ?", "STAT ~?"];
+    all(&mut client, &out, |reply| reply.contains("path_"));
+    drop(client);
+    front.end();
+    backend.end();
+}

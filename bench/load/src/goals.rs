@@ -217,7 +217,7 @@ pub(crate) fn goals(figures: &Figures) -> Vec<Goal> {
         goals.push(ratio(&what, beside(held), beside(0), Gateway, AtMost(1.5)));
     }
     if held > 1000 {
-        let what = format!("memory of one more idle session, from 1000 to {held}, × from 100 to 1000");
+        let what = format!("PSS of one more idle session, from 1000 to {held}, × from 100 to 1000");
         goals.push(ratio(&what, one_more(held), one_more(1000), Gateway, AtMost(1.1)));
     }
     goals

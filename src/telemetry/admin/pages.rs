@@ -140,6 +140,11 @@ impl Answer {
         Self { kind: "application/json", ..Self::text(status, body) }
     }
 
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// As hyper sends it.
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
