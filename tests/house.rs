@@ -14,7 +14,8 @@ use std::process::Command;
 
 use code::{Source, backward_imports, confined, forged_stamps, map, open_stamps, too_long, without_heading};
 use documents::{
-    dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, unshown_attacks, yaml_blocks,
+    dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, unknown_metrics, unshown_attacks,
+    unsmoked, yaml_blocks,
 };
 use ftps_gateway::config;
 
@@ -180,6 +181,27 @@ fn every_attack_has_its_test() {
     let document = read("docs/security/attacks.md");
     assert!(document.lines().filter(|line| line.starts_with("| ")).count() > 50);
     assert_none(unshown_attacks(&document, &sources()));
+}
+
+/// Those that the gateway's readers of peers' bytes have from the beginning, and all that came since.
+#[test]
+fn every_fuzzer_is_gone_through_in_each_run() {
+    let targets = files("fuzz/targets", "rs");
+    let names: Vec<_> = targets
+        .iter()
+        .map(|target| Path::new(&target.path).file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    for name in ["line", "command", "reply", "endpoint", "dialogue", "config", "proxy"] {
+        assert!(names.iter().any(|own| own == name), "fuzz/targets/{name}.rs");
+    }
+    let has_corpus = |name: &str| project("fuzz/corpus").join(name).is_dir();
+    assert_none(unsmoked(&names, &read("tests/fuzz.rs"), has_corpus));
+}
+
+#[test]
+fn metrics_in_the_documents_are_there() {
+    let reference = read("docs/metrics.md");
+    assert_none(documents().iter().flat_map(|document| unknown_metrics(document, &reference)).collect());
 }
 
 #[test]

@@ -113,6 +113,14 @@ pub fn reply(bytes: &[u8]) {
     for line in &whole {
         assert!((100..600).contains(&line.code.number()));
         assert_eq!(line.first, !open, "a reply begins in another");
+        // As RFC 959 §4.2 has it, and not as our own reader does: also a client that takes any three digits and a blank for
+        // the end finds it where it is.
+        let (digits, behind) = line.bytes.split_at(line.bytes.len().min(3));
+        let ends = digits.len() == 3 && digits.iter().all(u8::is_ascii_digit) && behind.first() == Some(&b' ');
+        assert_eq!(line.last, ends, "{line:?}");
+        if line.first || line.last {
+            assert_eq!(digits, line.code.to_string().as_bytes(), "{line:?}");
+        }
         open = !line.last;
         assert!(!line.bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)));
         again.push(&line.bytes);

@@ -214,6 +214,36 @@ pub(crate) fn unshown_attacks(document: &str, sources: &[Source]) -> Vec<String>
     .collect()
 }
 
+/// Fuzzers that no test run goes through, or that have nothing to begin with; and the other way round.
+pub(crate) fn unsmoked(fuzzers: &[String], smoke: &str, has_corpus: impl Fn(&str) -> bool) -> Vec<String> {
+    let smoked: Vec<_> = smoke.split("holds(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let left_out = fuzzers.iter().filter(|name| !smoked.contains(&name.as_str()));
+    let bare = fuzzers.iter().filter(|name| !has_corpus(name));
+    let alone = smoked.iter().filter(|name| !fuzzers.iter().any(|own| own == *name));
+    left_out
+        .map(|name| format!("tests/fuzz.rs leaves {name} out"))
+        .chain(bare.map(|name| format!("fuzz/corpus/{name} is not there")))
+        .chain(alone.map(|name| format!("fuzz/targets/{name}.rs is not there")))
+        .collect()
+}
+
+/// Metrics that a document names and the reference does not.
+pub(crate) fn unknown_metrics(document: &Source, reference: &str) -> Vec<String> {
+    const PREFIX: &str = "ftps_gateway_";
+    let names = document.text.match_indices(PREFIX).map(|(at, _)| {
+        let rest = &document.text[at + PREFIX.len()..];
+        &rest[..rest.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(rest.len())]
+    });
+    let is_known = |name: &str| {
+        let series = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        [name, series].iter().any(|name| reference.contains(&format!("| `{PREFIX}{name}` |")))
+    };
+    names
+        .filter(|name| !name.is_empty() && !is_known(name))
+        .map(|name| format!("{}: there is no metric {PREFIX}{name}", document.path))
+        .collect()
+}
+
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -316,6 +346,24 @@ mod tests {
         for tests in ["none", "`siege::falls`", "`siege::holds` `moat::holds`"] {
             assert_eq!(unshown_attacks(&row(tests), &sources).len(), 1, "{tests}");
         }
+    }
+
+    #[test]
+    fn fuzzers_that_no_run_goes_through_are_found() {
+        let fuzzers = ["line", "reply"].map(str::to_owned);
+        let smoke = "holds(\"line\", x); holds(\"reply\", y);";
+        assert!(unsmoked(&fuzzers, smoke, |_| true).is_empty());
+        assert_eq!(unsmoked(&fuzzers, "holds(\"line\", x);", |_| true), ["tests/fuzz.rs leaves reply out"]);
+        assert_eq!(unsmoked(&fuzzers, smoke, |name| name == "line"), ["fuzz/corpus/reply is not there"]);
+        assert_eq!(unsmoked(&fuzzers[..1], smoke, |_| true), ["fuzz/targets/reply.rs is not there"]);
+    }
+
+    #[test]
+    fn metrics_that_are_not_there_are_found() {
+        let reference = "| `ftps_gateway_a_total` | counter | |\n| `ftps_gateway_b_seconds` | histogram | |\n";
+        let text = "ftps_gateway_a_total, `ftps_gateway_b_seconds_bucket` and ftps_gateway_c{x}; ftps_gateway_*";
+        let document = Source { path: "docs/x.md".into(), text: text.into() };
+        assert_eq!(unknown_metrics(&document, reference), ["docs/x.md: there is no metric ftps_gateway_c"]);
     }
 
     #[test]

@@ -30,6 +30,13 @@ async fn until_held_up(client: &mut Client, piece: &[u8], most: usize) -> Option
     None
 }
 
+/// Little waits between the client and the gateway, so that what is taken is what the gateway has taken.
+fn has_small_buffers(client: &Client) {
+    let buffers = socket2::SockRef::from(client.talk.wire.tcp().unwrap());
+    buffers.set_send_buffer_size(16 << 10).unwrap();
+    buffers.set_recv_buffer_size(16 << 10).unwrap();
+}
+
 #[tokio::test]
 async fn half_open_handshakes_take_the_places_of_their_address_and_for_a_while() {
     let limits = Setup::new().with("limits", "sessions_per_address: 10").with("timeouts", "tls_handshake: 500ms");
@@ -119,9 +126,9 @@ async fn a_pipelined_flood_waits_in_the_client() {
     let mut scene = Scene::plain().await;
     let mut client = attacker(&scene.stage, "explicit").await;
     client.hears("220 ").await;
+    has_small_buffers(&client);
     let flood = "NOOP\r\n".repeat(1000);
-    // The buffers of the system between the two hold less.
-    let taken = until_held_up(&mut client, flood.as_bytes(), 24 << 20).await;
+    let taken = until_held_up(&mut client, flood.as_bytes(), 8 << 20).await;
     assert!(taken.is_some(), "the gateway takes whatever comes");
     scene.downloads().await;
     // The half minute that a client may leave its replies.
@@ -129,6 +136,29 @@ async fn a_pipelined_flood_waits_in_the_client() {
     tokio::time::advance(Duration::from_secs(31)).await;
     tokio::time::resume();
     scene.stage.counts("sessions_total{listener=\"explicit\",outcome=\"client_stalled\"}", 1).await;
+    scene.goes_on().await;
+}
+
+/// The same behind a command that the backend does not answer.
+#[tokio::test]
+async fn a_pipelined_flood_behind_a_command_waits_in_the_client() {
+    let mut scene = Scene::plain().await;
+    let mut client = attacker(&scene.stage, "explicit").await;
+    client.hears("220 ").await;
+    client.secures().await;
+    let mut actor = scene.stage.logs_in(&mut client).await;
+    has_small_buffers(&client);
+    client.says("SITE SLOW").await;
+    actor.hears("SITE SLOW").await;
+    let flood = "NOOP\r\n".repeat(1000);
+    let taken = until_held_up(&mut client, flood.as_bytes(), 8 << 20).await;
+    assert!(taken.is_some(), "the gateway takes whatever comes");
+    scene.downloads().await;
+    // `timeouts.backend_reply`, as it is by itself.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    scene.stage.counts("sessions_total{listener=\"explicit\",outcome=\"backend_timeout\"}", 1).await;
     scene.goes_on().await;
 }
 
