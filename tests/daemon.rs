@@ -109,6 +109,63 @@ fn a_key_that_is_no_key_is_78() {
     }
 }
 
+/// Found when the files are loaded, and told as what is found in the text: with file, line, key and remedy, all at once.
+#[test]
+fn what_is_wrong_in_the_files_of_a_configuration_is_told_with_line_key_and_remedy() {
+    let (folder, path) = folder();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let [one, two] = ["one", "two"].map(|name| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap());
+    file("one.pem", &one.cert.pem());
+    file("one.key", &one.signing_key.serialize_pem());
+    file("two.key", &two.signing_key.serialize_pem());
+    file("empty", "");
+    file("secrets", "bob\n");
+    std::fs::set_permissions(folder.path().join("secrets"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let head = configuration("info").replace("servers:", "tls: explicit, verify: { authorities: one.key }, servers:");
+    let first = head.lines().count() + 1;
+    let more = "tls:
+  certificates:
+    - { certificate: one.pem, private_key: one.key }
+    - certificate: one.pem
+      private_key: two.key
+    - certificate: one.key
+      private_key: one.key
+    - certificate: one.pem
+      private_key: empty
+  client_certificates:
+    mode: request
+    authorities: one.pem
+    revocation_lists: one.pem
+access:
+  totp:
+    secrets: secrets
+";
+    std::fs::write(&path, head.clone() + more).unwrap();
+    let backend = head.lines().position(|line| line.contains("authorities:")).unwrap() + 1;
+    let expected = [
+        (first + 4, "tls.certificates[1].private_key", "is not the key of ", "Write the files of one pair"),
+        (first + 5, "tls.certificates[2].certificate", "holds a private key and no cert", "Write the path of the cert"),
+        (first + 8, "tls.certificates[3].private_key", "holds no private key", "Write the path of a file"),
+        (backend, ".verify.authorities", "holds a private key and no cert", "Write the path of the cert"),
+        (
+            first + 12,
+            "tls.client_certificates.revocation_lists",
+            "holds no revocation list",
+            "Write the path of the list",
+        ),
+        (first + 15, "access.totp.secrets", "line 1: has no colon", "Write user:SECRET"),
+    ];
+    for command in ["check", "run"] {
+        let (status, said) = ends(&[command, "--config", path.to_str().unwrap()]);
+        assert_eq!(status, Some(78), "{said}");
+        for (line, key, what, remedy) in expected {
+            let place = format!("{}:{line}: ", path.display());
+            let told = |text: &&str| [&*place, key, what, remedy].iter().all(|part| text.contains(part));
+            assert_eq!(said.lines().filter(told).count(), 1, "{place}{key}: {what}. {remedy}\n{said}");
+        }
+    }
+}
+
 #[test]
 fn an_audit_file_that_cannot_be_is_78() {
     let (folder, path) = folder();

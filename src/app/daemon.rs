@@ -46,12 +46,12 @@ pub fn check(path: &Path) -> ExitCode {
     problems.extend(check_user(&settings).err().map(|error| error.to_string()));
     if !problems.is_empty() {
         for problem in problems {
-            eprintln!("{}: {problem}", path.display());
+            eprintln!("{}", config::located(path, &problem));
         }
         return ExitCode::from(EXIT_CONFIGURATION);
     }
     for line in advice(&settings) {
-        eprintln!("{}: {line}", path.display());
+        eprintln!("{}", config::located(path, &line));
     }
     let (first, last) = (settings.data.ports.start(), settings.data.ports.end());
     let ports = if first == last { format!("passive port {first}") } else { format!("passive ports {first}-{last}") };
@@ -61,12 +61,17 @@ pub fn check(path: &Path) -> ExitCode {
         ""
     };
     print_line(&format!(
-        "{}: good. {} listeners, {} backends, {ports}.{shared}",
+        "{}: good. {}, {}, {ports}.{shared}",
         path.display(),
-        settings.listeners.len(),
-        settings.backends.len(),
+        counted(settings.listeners.len(), "listener"),
+        counted(settings.backends.len(), "backend"),
     ));
     ExitCode::SUCCESS
+}
+
+/// `1 backend`, `2 backends`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `ftps-gateway run`: serves until a signal ends it.
@@ -103,24 +108,25 @@ pub fn run(path: &Path) -> ExitCode {
 
 /// Binds what only root can bind and gives up what serving does not need.
 fn restrict(path: &Path, settings: &Settings) -> Result<Privileges, ExitCode> {
-    keep_memory_private().map_err(|error| cannot_start(&error))?;
+    keep_memory_private().map_err(|error| cannot_start(path, &error))?;
     bind_low_ports(settings).map_err(|error| {
         tracing::error!("cannot start: {error}");
         exit_code(&error)
     })?;
-    let privileges = give_up(settings, path).map_err(|error| cannot_start(&error))?;
+    let privileges = give_up(settings, path).map_err(|error| cannot_start(path, &error))?;
     if let Err(error) = std::fs::File::open(path) {
         tracing::warn!(%error, "a reload will fail: the user may not read {}", path.display());
     }
     Ok(privileges)
 }
 
-fn cannot_start(error: &PrivilegeError) -> ExitCode {
-    tracing::error!("cannot start: {error}");
-    ExitCode::from(match error {
-        PrivilegeError::User(_) => EXIT_CONFIGURATION,
-        PrivilegeError::System { .. } => EXIT_INTERNAL,
-    })
+fn cannot_start(path: &Path, error: &PrivilegeError) -> ExitCode {
+    let (said, code) = match error {
+        PrivilegeError::User(_) => (config::located(path, &error.to_string()), EXIT_CONFIGURATION),
+        PrivilegeError::System { .. } => (error.to_string(), EXIT_INTERNAL),
+    };
+    tracing::error!("cannot start: {said}");
+    ExitCode::from(code)
 }
 
 async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Privileges) -> ExitCode {
@@ -136,7 +142,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Pr
         tracing::error!("signals cannot be received");
         return ExitCode::from(EXIT_INTERNAL);
     };
-    let gateway = match start(settings, metrics).await {
+    let gateway = match start(path, settings, metrics).await {
         Ok(gateway) => gateway,
         Err(code) => return code,
     };
@@ -170,7 +176,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Pr
     ExitCode::SUCCESS
 }
 
-async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, ExitCode> {
+async fn start(path: &Path, settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, ExitCode> {
     warn_of_descriptors(&settings);
     let self_signed = settings.tls.certificates.is_empty();
     match Gateway::start(settings, metrics).await {
@@ -194,7 +200,10 @@ async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Gateway, Exi
         }
         Err(error) => {
             for line in error.to_string().lines() {
-                tracing::error!("cannot start: {line}");
+                match error {
+                    StartError::Configuration(_) => tracing::error!("cannot start: {}", config::located(path, line)),
+                    StartError::Bind { .. } | StartError::Internal(_) => tracing::error!("cannot start: {line}"),
+                }
             }
             Err(exit_code(&error))
         }
@@ -226,7 +235,7 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileg
             let missing = privileges.missing_for(&settings, path);
             if !missing.is_empty() {
                 gateway.reload_failed();
-                refused(&missing.join("\n"), privileges);
+                refused(&located(path, &missing.join("\n")), privileges);
                 notify(sd_notify::NotifyState::Ready);
                 return;
             }
@@ -239,7 +248,7 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileg
                     }
                 }
                 Err(error) => {
-                    refused(&error.to_string(), privileges);
+                    refused(&located(path, &error.to_string()), privileges);
                 }
             }
         }
@@ -249,6 +258,11 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileg
         }
     }
     notify(sd_notify::NotifyState::Ready);
+}
+
+/// Each line with the file and the line of its key.
+fn located(path: &Path, problems: &str) -> String {
+    problems.lines().map(|problem| config::located(path, problem)).collect::<Vec<_>>().join("\n")
 }
 
 fn refused(problems: &str, privileges: &Privileges) {

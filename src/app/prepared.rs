@@ -13,7 +13,7 @@ use crate::net::Blocks;
 use crate::policy::{Admission, ClientCertificate, HostNames, Pace, SecondFactor, Secrets, UsedCodes, UserFrom};
 use crate::session::{self, Surroundings};
 use crate::telemetry::AuditFile;
-use crate::tls::{ClientAuthorities, FrontTls, Identities, IdentityError};
+use crate::tls::{ClientAuthorities, ConnectorError, FrontTls, Identities, IdentityError};
 
 /// What a configuration needs besides sockets: everything that can be wrong with it is found here.
 pub(super) struct Prepared {
@@ -29,13 +29,13 @@ impl Prepared {
     /// Loads certificates and authorities.
     ///
     /// # Errors
-    /// Every problem, each naming its file.
+    /// Every problem, each with its key, the file that it is in, and what to do.
     pub(super) fn new(settings: &Settings) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let identities = match Identities::load(&settings.tls) {
             Ok(identities) => Some(Arc::new(identities)),
-            Err(error) => {
-                problems.push(described(&error));
+            Err(errors) => {
+                problems.extend(errors.iter().map(described));
                 None
             }
         };
@@ -43,19 +43,19 @@ impl Prepared {
         for backend in &settings.backends {
             match Backend::new(backend.clone()) {
                 Ok(backend) => backends.push(backend),
-                Err(error) => problems.push(format!("backends.{}.verify: {error}", backend.name)),
+                Err(error) => problems.push(format!("backends.{}.{}: {error}", backend.name, key_of(&error))),
             }
         }
         let advertise = match Advertise::new(settings.data.advertise.clone()) {
             Ok(advertise) => Some(advertise),
             Err(error) => {
-                problems.push(format!("passive.advertise: the system's resolver cannot be used: {error}"));
+                problems.push(format!("passive.advertise: the system's resolver cannot be used: {error}. Mend /etc/resolv.conf, or write addresses."));
                 None
             }
         };
         let clients = settings.tls.client_certificates.as_ref().map(ClientAuthorities::load).transpose();
         let clients = clients.unwrap_or_else(|error| {
-            problems.push(format!("tls.client_certificates: {error}"));
+            problems.push(format!("tls.client_certificates.{error}"));
             None
         });
         let secrets = settings.second_factor.as_ref().map(|totp| second_factor::load(&totp.secrets)).transpose();
@@ -83,8 +83,17 @@ impl Prepared {
 
 fn described(error: &IdentityError) -> String {
     match error {
-        IdentityError::SelfSigned { .. } => error.to_string(),
-        IdentityError::File { .. } | IdentityError::Mismatch { .. } => format!("tls.certificates: {error}"),
+        IdentityError::SelfSigned { .. } => format!("state_dir: {error}"),
+        IdentityError::File { .. } => error.to_string(),
+    }
+}
+
+/// The key of a backend that has to do with this.
+fn key_of(error: &ConnectorError) -> &'static str {
+    match error {
+        ConnectorError::Authorities(_) => "verify.authorities",
+        ConnectorError::Name(_) => "verify.name",
+        ConnectorError::SystemRoots(_) | ConnectorError::Tls(_) => "verify",
     }
 }
 

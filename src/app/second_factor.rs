@@ -1,7 +1,7 @@
 //! The file with the secrets of the second factor.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -16,10 +16,17 @@ const OTHERS: u32 = 0o007;
 /// That the file cannot be read, or that others can; or every line that is wrong.
 pub(super) fn load(path: &Path) -> Result<Secrets, Vec<String>> {
     let named = |flaw: &str| format!("access.totp.secrets: {}: {flaw}", path.display());
-    let problem = |error: std::io::Error| vec![named(&error.to_string())];
+    let problem = |error: std::io::Error| {
+        let remedy = match error.kind() {
+            ErrorKind::InvalidData => "Write it as text in UTF-8.",
+            _ => "Let the user that the gateway runs as read it.",
+        };
+        vec![named(&format!("cannot be read: {error}. {remedy}"))]
+    };
     let mut file = File::open(path).map_err(problem)?;
     if file.metadata().map_err(problem)?.permissions().mode() & OTHERS != 0 {
-        return Err(vec![named("others can read it, and whoever does has the codes of all. Write: chmod o= FILE")]);
+        let remedy = format!("chmod o= {}", path.display());
+        return Err(vec![named(&format!("others can read it, and whoever does has the codes of all. {remedy}"))]);
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(problem)?;

@@ -43,6 +43,26 @@ pub fn load(path: &Path) -> Result<Settings, Problems> {
     }
 }
 
+/// A problem that was found in what a file names, as [`Problems`] are written: with the file, and the line of the key that
+/// it begins with, where there is one.
+pub fn located(path: &Path, problem: &str) -> String {
+    let line = || {
+        let (key, _) = problem.split_once(": ")?;
+        let root = raw::read(&std::fs::read_to_string(path).ok()?, &mut Vec::new()).ok()?;
+        line_of(&root, key)
+    };
+    let file = path.display();
+    line().map_or_else(|| format!("{file}: {problem}"), |line| format!("{file}:{line}: {problem}"))
+}
+
+fn line_of(node: &Node, key: &str) -> Option<usize> {
+    match &node.value {
+        _ if node.path == key => node.line,
+        Value::List(nodes) | Value::Map(nodes) => nodes.iter().find_map(|node| line_of(node, key)),
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text => None,
+    }
+}
+
 /// Checks the text of a file. Relative paths in it are relative to the directory of `file_name`.
 ///
 /// # Errors

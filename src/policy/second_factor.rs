@@ -101,7 +101,10 @@ impl Secrets {
             match entry(line) {
                 Ok((user, totp)) => {
                     if users.insert(folded(user.as_bytes()), totp).is_some() {
-                        flaws.push(format!("line {}: the user stands there a second time", at + 1));
+                        flaws.push(format!(
+                            "line {}: the user stands there a second time. Take one of the two out.",
+                            at + 1
+                        ));
                     }
                 }
                 Err(flaw) => flaws.push(format!("line {}: {flaw}", at + 1)),
@@ -123,33 +126,41 @@ impl Secrets {
 
 fn entry(line: &str) -> Result<(&str, Totp), &'static str> {
     let mut fields = line.split(':');
-    let (user, secret) = (fields.next().unwrap_or_default(), fields.next().ok_or("write user:SECRET in base32")?);
-    let digits = fields.next().map_or(Ok(DIGITS), str::parse).map_err(|_| "the digits are no number")?;
-    let period = fields.next().map_or(Ok(PERIOD), str::parse).map_err(|_| "the period is no number of seconds")?;
+    let (user, secret) =
+        (fields.next().unwrap_or_default(), fields.next().ok_or("has no colon. Write user:SECRET, in base32.")?);
+    let digits = fields
+        .next()
+        .map_or(Ok(DIGITS), str::parse)
+        .map_err(|_| "the digits are no number. Write user:SECRET:6:30.")?;
+    let period = fields
+        .next()
+        .map_or(Ok(PERIOD), str::parse)
+        .map_err(|_| "the period is no number of seconds. Write user:SECRET:6:30.")?;
     if fields.next().is_some() {
-        return Err("has more than user:SECRET:digits:period");
+        return Err("has more than user:SECRET:digits:period. Take the rest out.");
     }
     if user.is_empty() {
-        return Err("has no user");
+        return Err("has no user. Write user:SECRET.");
     }
     // He would never be asked for a code: no client sends the blank.
     if user.ends_with(char::is_whitespace) {
-        return Err("has a blank between its user and the colon");
+        return Err("has a blank between its user and the colon. Take it out.");
     }
     if !PERIODS.contains(&period) {
-        return Err("the period is not between 15 and 300 seconds");
+        return Err("the period is not between 15 and 300 seconds. Write what the user's app shows, mostly 30.");
     }
     // People copy it in groups of four, and with the padding that base32 has.
     let letters: String = secret.chars().filter(|letter| !letter.is_whitespace()).collect();
     let letters = letters.trim_end_matches('=').to_ascii_uppercase();
-    let secret = Secret::try_from_base32(letters).map_err(|_| "the secret is not base32")?;
+    let secret = Secret::try_from_base32(letters)
+        .map_err(|_| "the secret is not base32. Write letters A to Z and digits 2 to 7.")?;
     let totp = Builder::new()
         .with_algorithm(Algorithm::SHA1)
         .with_digits(digits)
         .with_step_duration(period)
         .with_secret(secret)
         .build()
-        .map_err(|_| "the secret has less than 128 bits (26 letters), or the digits are not 6 to 8")?;
+        .map_err(|_| "the secret has less than 128 bits (26 letters), or the digits are not 6 to 8. Give the user a new secret.")?;
     Ok((user, totp))
 }
 
@@ -380,7 +391,7 @@ mod tests {
         assert_eq!(factor.check(b" bob", b"94287082", at(59)), Err(CodeFlaw::Used));
         assert_eq!(
             Secrets::parse(&format!("bob:{SECRET}\nBOB:{SECRET}")).unwrap_err(),
-            ["line 2: the user stands there a second time"]
+            ["line 2: the user stands there a second time. Take one of the two out."]
         );
     }
 
@@ -390,7 +401,7 @@ mod tests {
         assert!(factor(&format!("\u{feff}bob:{SECRET}"), RequiredFor::Users(Vec::new())).concerns(b"bob"));
         assert_eq!(
             Secrets::parse(&format!("bob : {SECRET}")).unwrap_err(),
-            ["line 1: has a blank between its user and the colon"]
+            ["line 1: has a blank between its user and the colon. Take it out."]
         );
     }
 
@@ -404,6 +415,7 @@ mod tests {
         for (at, flaw) in flaws.iter().enumerate() {
             let line = if at < 7 { at + 1 } else { 9 };
             assert!(flaw.starts_with(&format!("line {line}: ")), "{flaw}");
+            assert!(flaw.contains(". ") && flaw.ends_with('.'), "no remedy: {flaw}");
             assert!(!flaw.contains("GEZ") && !flaw.contains("not base 32!"), "{flaw}");
         }
         assert_eq!(format!("{:?}", Secrets::parse(&format!("bob:{SECRET}")).unwrap()), "Secrets of 1 users");

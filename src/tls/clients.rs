@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -18,11 +17,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::revocation_list::CertificateRevocationList;
 
+use super::files::{self, FileError, SEQUENCE};
 use super::settings::ClientCertificates;
 use crate::policy::CertificateNames;
-
-/// The first byte of DER. PEM begins with text.
-const SEQUENCE: u8 = 0x30;
 
 /// Verifies clients' certificates.
 #[derive(Debug, Clone)]
@@ -33,12 +30,12 @@ pub struct ClientAuthorities {
 
 /// Authorities or revocation lists cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {reason}")]
+#[error("{key}: {file}")]
 pub struct ClientAuthoritiesError {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub reason: String,
+    /// The key that names the file, from `tls.client_certificates` on.
+    pub key: String,
+    /// The file, and what is wrong with it.
+    pub file: FileError,
 }
 
 /// The certificate of a client, verified.
@@ -62,38 +59,40 @@ impl ClientAuthorities {
     /// The first file that cannot be used.
     pub fn load(settings: &ClientCertificates) -> Result<Self, ClientAuthoritiesError> {
         let path = &settings.authorities;
-        let problem = |reason: String| ClientAuthoritiesError { path: path.clone(), reason };
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| problem(error.to_string()))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| problem(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(problem("holds no certificate in PEM form".into()));
-        }
-        let mut lists = Vec::new();
-        for path in &settings.revocation_lists {
-            lists.append(&mut revocation_lists(path)?.0);
-        }
-        let roots = Arc::new(roots);
-        let builder = || {
+        let problem = |file| ClientAuthoritiesError { key: "authorities".into(), file };
+        let roots = Arc::new(files::authorities(path).map_err(problem)?);
+        let builder = |lists: &[CertificateRevocationListDer<'static>]| {
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::new(default_provider()))
-                .with_crls(lists.clone())
+                .with_crls(lists.iter().cloned())
                 .enforce_revocation_expiration()
         };
+        let mut lists = Vec::new();
+        for (index, path) in settings.revocation_lists.iter().enumerate() {
+            // A single one may stand without a list around it.
+            let single = settings.revocation_lists.len() == 1;
+            let key = if single { "revocation_lists".to_owned() } else { format!("revocation_lists[{index}]") };
+            let problem = |file| ClientAuthoritiesError { key: key.clone(), file };
+            let (mut these, _) = revocation_lists(path).map_err(problem)?;
+            // Alone: a problem of all together would not say whose it is.
+            builder(&these).build().map_err(|error| problem(unusable_list(path, &error)))?;
+            lists.append(&mut these);
+        }
         let build = |builder: ClientCertVerifierBuilder| {
-            builder.build().map_err(|error| match error {
-                VerifierBuilderError::InvalidCrl(error) => ClientAuthoritiesError {
-                    path: settings.revocation_lists.first().unwrap_or(path).clone(),
-                    reason: format!("a revocation list cannot be used: {error:?}"),
-                },
-                error => problem(error.to_string()),
+            builder.build().map_err(|error| {
+                problem(FileError::new(path, format!("cannot be used: {error}"), "Write a file of other authorities."))
             })
         };
-        Ok(Self { request: build(builder().allow_unauthenticated())?, require: build(builder())? })
+        Ok(Self { request: build(builder(&lists).allow_unauthenticated())?, require: build(builder(&lists))? })
     }
+}
+
+fn unusable_list(path: &Path, error: &VerifierBuilderError) -> FileError {
+    let reason = match error {
+        VerifierBuilderError::InvalidCrl(error) => format!("{error:?}"),
+        error => error.to_string(),
+    };
+    let what = format!("holds a revocation list that cannot be used: {reason}");
+    FileError::new(path, what, "Fetch the authority's full list (version 2, neither delta nor indirect).")
 }
 
 /// Files with a revocation list that is out of date: clients of its authority are refused until there is a new one. What
@@ -123,24 +122,26 @@ pub fn unlisted_authorities(settings: &ClientCertificates) -> Vec<String> {
 }
 
 /// All lists of a file, and whether all are in date.
-fn revocation_lists(path: &Path) -> Result<(Vec<CertificateRevocationListDer<'static>>, bool), ClientAuthoritiesError> {
-    let problem = |reason: String| ClientAuthoritiesError { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
+fn revocation_lists(path: &Path) -> Result<(Vec<CertificateRevocationListDer<'static>>, bool), FileError> {
+    let bytes = std::fs::read(path).map_err(|error| FileError::unreadable(path, &error))?;
     // Authorities publish DER.
     let lists = if bytes.first() == Some(&SEQUENCE) {
         vec![CertificateRevocationListDer::from(bytes)]
     } else {
-        CertificateRevocationListDer::pem_slice_iter(&bytes)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| problem(error.to_string()))?
+        let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+        lists.map_err(|error| files::broken(path, &error))?
     };
     if lists.is_empty() {
-        return Err(problem("holds no revocation list".into()));
+        let remedy = "Write the path of the list that the authority publishes, in PEM or DER.";
+        return Err(FileError::new(path, "holds no revocation list", remedy));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut current = true;
     for list in &lists {
-        let (_, parsed) = CertificateRevocationList::from_der(list).map_err(|error| problem(error.to_string()))?;
+        let (_, parsed) = CertificateRevocationList::from_der(list).map_err(|error| {
+            let what = format!("holds a revocation list that cannot be read: {error}");
+            FileError::new(path, what, "Fetch the authority's list again.")
+        })?;
         let next = parsed.next_update().and_then(|next| u64::try_from(next.timestamp()).ok());
         current &= next.is_some_and(|next| now < next);
     }
@@ -207,16 +208,31 @@ mod tests {
                 ask: ClientCertificate::Require,
                 user_from: UserFrom::None,
             };
-            ClientAuthorities::load(&settings).map(|_| ()).map_err(|error| error.path)
+            ClientAuthorities::load(&settings).map(|_| ()).map_err(|error| (error.key, error.file.path))
         };
         assert_eq!(load(&authority, &[]), Ok(()));
         let (empty, garbage) = (file("empty.pem", b""), file("garbage.crl", b"\x30\x82\x01\x00"));
         let missing = folder.path().join("missing");
+        let mut signer = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        signer.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let signer = rcgen::Issuer::new(signer, rcgen::KeyPair::generate().unwrap());
+        let now = time::OffsetDateTime::now_utc();
+        let good = rcgen::CertificateRevocationListParams {
+            this_update: now,
+            next_update: now + time::Duration::days(9),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = file("list.crl", good.signed_by(&signer).unwrap().der());
         for wrong in [&empty, &garbage, &missing] {
-            assert_eq!(load(wrong, &[]), Err(wrong.clone()));
-            assert_eq!(load(&authority, &[wrong]), Err(wrong.clone()));
+            assert_eq!(load(wrong, &[]), Err(("authorities".to_owned(), wrong.clone())));
+            assert_eq!(load(&authority, &[wrong]), Err(("revocation_lists".to_owned(), wrong.clone())));
+            let second = ("revocation_lists[1]".to_owned(), wrong.clone());
+            assert_eq!(load(&authority, &[&list, wrong]), Err(second));
         }
         // A certificate is no revocation list.
-        assert_eq!(load(&authority, &[&authority]), Err(authority.clone()));
+        assert_eq!(load(&authority, &[&authority]), Err(("revocation_lists".to_owned(), authority.clone())));
     }
 }

@@ -9,7 +9,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore, SignatureScheme,
@@ -19,6 +18,7 @@ use tokio_rustls::rustls::{
 use super::accept::{describe, kind};
 use super::data::DataStream;
 use super::failure::HandshakeFailure;
+use super::files::{self, FileError};
 use super::identity::fingerprint;
 use super::records;
 use super::renewable::{self, Renewal};
@@ -50,19 +50,16 @@ pub struct BackTls {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
     /// The name to verify is neither a DNS name nor an address.
-    #[error("{0:?} is neither a DNS name nor an address, so no certificate can carry it")]
+    #[error(
+        "{0:?} is neither a DNS name nor an address, so no certificate can carry it. Write the name in the certificate."
+    )]
     Name(String),
-    /// The authorities' file cannot be read.
-    #[error("{path}: {reason}")]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The authorities' file cannot be used.
+    #[error(transparent)]
+    Authorities(#[from] FileError),
     /// The system has no roots.
     #[error(
-        "the system's certificate authorities cannot be read ({0}); install ca-certificates or set verify.authorities"
+        "the system's certificate authorities cannot be read ({0}). Install ca-certificates, or write verify.authorities."
     )]
     SystemRoots(String),
     /// The TLS library refused.
@@ -182,8 +179,8 @@ impl BackTls {
 }
 
 fn roots(authorities: Option<&PathBuf>) -> Result<RootCertStore, ConnectorError> {
-    let mut store = RootCertStore::empty();
     let Some(path) = authorities else {
+        let mut store = RootCertStore::empty();
         let loaded = rustls_native_certs::load_native_certs();
         let (added, _) = store.add_parsable_certificates(loaded.certs);
         if added == 0 {
@@ -192,15 +189,7 @@ fn roots(authorities: Option<&PathBuf>) -> Result<RootCertStore, ConnectorError>
         }
         return Ok(store);
     };
-    let problem = |reason: String| ConnectorError::Authorities { path: path.clone(), reason };
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(error.to_string()))? {
-        let certificate = certificate.map_err(|error| problem(error.to_string()))?;
-        store.add(certificate).map_err(|error| problem(error.to_string()))?;
-    }
-    if store.is_empty() {
-        return Err(problem("holds no certificate".into()));
-    }
-    Ok(store)
+    Ok(files::authorities(path)?)
 }
 
 /// Accepts one certificate, whatever it says of itself; the key behind it must still sign the handshake.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use tokio_rustls::rustls::Error as RustlsError;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,6 +20,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::files::{self, FileError, holds};
 use super::settings::{CertificateFiles, Settings};
 
 const SELF_SIGNED_CERTIFICATE: &str = "self-signed.pem";
@@ -49,27 +51,17 @@ pub struct Identities {
 /// Why an identity cannot be used. Names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// A file cannot be read or does not hold what it should.
-    #[error("{path}: {reason}")]
+    /// A file cannot be read, does not hold what it should, or does not belong to the other.
+    #[error("{key}: {file}")]
     File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Key and certificate are of different pairs.
-    #[error("{private_key} is not the key of {certificate}: {reason}")]
-    Mismatch {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        private_key: PathBuf,
-        /// What the TLS library says.
-        reason: String,
+        /// The key of the configuration that names it, or the folder that it is kept in.
+        key: String,
+        /// The file, what is wrong with it, and what to do.
+        file: FileError,
     },
     /// A self-signed identity cannot be made or kept.
     #[error(
-        "a self-signed certificate cannot be made in {path}: {reason}. Set tls.certificates, or state_dir to a folder the gateway may write"
+        "a self-signed certificate cannot be made in {path}: {reason}. Set tls.certificates, or state_dir to a folder the gateway may write."
     )]
     SelfSigned {
         /// The folder.
@@ -83,19 +75,26 @@ impl Identities {
     /// Loads the configured identities, or the self-signed one, which is made when it is not there yet.
     ///
     /// # Errors
-    /// The first that cannot be used.
-    pub fn load(settings: &Settings) -> Result<Self, IdentityError> {
-        let mut identities = Vec::new();
-        for files in &settings.certificates {
-            identities.push(Identity::load(files)?);
+    /// All that cannot be used.
+    pub fn load(settings: &Settings) -> Result<Self, Vec<IdentityError>> {
+        let (mut identities, mut problems) = (Vec::new(), Vec::new());
+        for (index, files) in settings.certificates.iter().enumerate() {
+            match Identity::load(files) {
+                Ok(identity) => identities.push(identity),
+                Err(unusable) => {
+                    let key = format!("tls.certificates[{index}].{}", unusable.key());
+                    problems.push(IdentityError::File { key, file: unusable.file });
+                }
+            }
         }
-        if identities.is_empty() {
-            identities.push(match &settings.state_dir {
-                Some(folder) => Identity::kept_self_signed(folder)?,
-                None => Identity::self_signed(&[SELF_SIGNED_NAME.into()])?,
-            });
+        if settings.certificates.is_empty() {
+            let own = match &settings.state_dir {
+                Some(folder) => Identity::kept_self_signed(folder),
+                None => Identity::self_signed(&[SELF_SIGNED_NAME.into()]),
+            };
+            own.map_or_else(|error| problems.push(error), |identity| identities.push(identity));
         }
-        Ok(Self { identities })
+        if problems.is_empty() { Ok(Self { identities }) } else { Err(problems) }
     }
 
     /// One identity.
@@ -121,25 +120,28 @@ impl ResolvesServerCert for Identities {
 }
 
 impl Identity {
-    /// Reads a chain and its key.
-    ///
-    /// # Errors
-    /// When a file cannot be read, holds no certificate or key, or the two do not belong together.
-    pub fn load(files: &CertificateFiles) -> Result<Self, IdentityError> {
-        let problem = |path: &Path, reason: String| IdentityError::File { path: path.to_owned(), reason };
-        let certificate = &files.certificate;
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| problem(certificate, error.to_string()))?;
-        if chain.is_empty() {
-            return Err(problem(certificate, "holds no certificate in PEM form".into()));
-        }
-        let key = private_key(&files.private_key).map_err(|reason| problem(&files.private_key, reason))?;
+    /// Reads a chain and its key: each can be read, and they belong together.
+    fn load(files: &CertificateFiles) -> Result<Self, Unusable> {
+        let (certificate, private_key) = (&files.certificate, &files.private_key);
+        let chain = files::certificates(certificate).map_err(Unusable::certificate)?;
+        let key = read_key(private_key).map_err(Unusable::private_key)?;
         let label = certificate.display().to_string();
-        Self::new(chain, key, label).map_err(|reason| IdentityError::Mismatch {
-            certificate: certificate.clone(),
-            private_key: files.private_key.clone(),
-            reason,
+        Self::new(chain, key, label).map_err(|flaw| match flaw {
+            Flaw::Certificate(reason) => {
+                let what = format!("holds a certificate that cannot be used: {reason}");
+                Unusable::certificate(FileError::new(certificate, what, "Copy it again, or have it issued anew."))
+            }
+            Flaw::Key(reason) => {
+                let what = format!("holds a key that cannot be used: {reason}");
+                let remedy =
+                    "Make an RSA key of 2048 bits or more, or one for ECDSA or Ed25519, and a certificate for it.";
+                Unusable::private_key(FileError::new(private_key, what, remedy))
+            }
+            Flaw::Mismatch => {
+                let what = format!("is not the key of {}", certificate.display());
+                let remedy = "Write the files of one pair; the gateway's own certificate stands first in its file.";
+                Unusable::private_key(FileError::new(private_key, what, remedy))
+            }
         })
     }
 
@@ -151,7 +153,7 @@ impl Identity {
         let problem = |reason: String| IdentityError::SelfSigned { path: PathBuf::new(), reason };
         let (certificate, key) = make_self_signed(names).map_err(|error| problem(error.to_string()))?;
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| problem(error.into()))?;
-        Self::new(vec![certificate.der().clone()], key, "self-signed".into()).map_err(problem)
+        Self::new(vec![certificate.der().clone()], key, "self-signed".into()).map_err(|flaw| problem(flaw.to_string()))
     }
 
     /// The leaf certificate (DER), for a client that shall trust it.
@@ -159,11 +161,15 @@ impl Identity {
         self.key.cert.first().map(AsRef::as_ref).unwrap_or_default()
     }
 
-    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, label: String) -> Result<Self, String> {
-        let leaf = chain.first().ok_or("no certificate")?;
-        let (names, not_after) = describe(leaf)?;
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, label: String) -> Result<Self, Flaw> {
+        let leaf = chain.first().ok_or_else(|| Flaw::Certificate("there is none".into()))?;
+        let (names, not_after) = describe(leaf).map_err(Flaw::Certificate)?;
         let fingerprint = fingerprint(leaf);
-        let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| error.to_string())?;
+        let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| match error {
+            RustlsError::InconsistentKeys(_) => Flaw::Mismatch,
+            RustlsError::InvalidCertificate(_) => Flaw::Certificate(error.to_string()),
+            error => Flaw::Key(error.to_string()),
+        })?;
         Ok(Self { key: Arc::new(key), label, names, not_after, fingerprint })
     }
 
@@ -174,7 +180,10 @@ impl Identity {
         if !kept {
             keep_self_signed(folder, &[SELF_SIGNED_NAME.into()])?;
         }
-        let mut identity = Self::load(&files)?;
+        let mut identity = Self::load(&files).map_err(|Unusable { mut file, .. }| {
+            file.remedy.push_str(" Or delete it: the gateway makes another, with a new fingerprint.");
+            IdentityError::File { key: "state_dir".into(), file }
+        })?;
         identity.label = "self-signed".into();
         Ok(identity)
     }
@@ -198,16 +207,58 @@ pub fn expired_certificates(settings: &Settings) -> impl Iterator<Item = &Path> 
     settings.certificates.iter().filter(expired).map(|files| files.certificate.as_path())
 }
 
+/// Which of the two files, and what is wrong with it.
+struct Unusable {
+    of_key: bool,
+    file: FileError,
+}
+
+impl Unusable {
+    fn certificate(file: FileError) -> Self {
+        Self { of_key: false, file }
+    }
+
+    fn private_key(file: FileError) -> Self {
+        Self { of_key: true, file }
+    }
+
+    /// The last part of the configuration's key.
+    fn key(&self) -> &'static str {
+        if self.of_key { "private_key" } else { "certificate" }
+    }
+}
+
+/// Why chain and key are no identity.
+#[derive(Debug, thiserror::Error)]
+enum Flaw {
+    #[error("{0}")]
+    Certificate(String),
+    #[error("{0}")]
+    Key(String),
+    #[error("key and certificate are of different pairs")]
+    Mismatch,
+}
+
 /// Reads a key, or says what is there in its place.
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let text = fs::read(path).map_err(|error| error.to_string())?;
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
+    let text = fs::read(path).map_err(|error| FileError::unreadable(path, &error))?;
     let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
-    if encrypted.iter().any(|mark| text.windows(mark.len()).any(|part| part == *mark)) {
-        return Err("has a passphrase, and nobody could give it at a start. Write the key without: openssl pkey -in OLD -out NEW".into());
+    if encrypted.iter().any(|mark| holds(&text, mark)) {
+        let remedy = "Write the key without: openssl pkey -in OLD -out NEW";
+        return Err(FileError::new(path, "has a passphrase, and nobody could give it at a start", remedy));
     }
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound => "holds no private key in PEM form".into(),
-        error => error.to_string(),
+        pem::Error::NoItemsFound if holds(&text, b"BEGIN CERTIFICATE") => FileError::new(
+            path,
+            "holds a certificate and no private key in PEM form",
+            "Write the path of the key's file.",
+        ),
+        pem::Error::NoItemsFound => FileError::new(
+            path,
+            "holds no private key in PEM form",
+            "Write the path of a file with BEGIN PRIVATE KEY in it; openssl pkey converts from DER.",
+        ),
+        error => files::broken(path, &error),
     })
 }
 
@@ -296,10 +347,10 @@ mod tests {
         let path = folder.path().join("key.pem");
         let says = |content: &str| {
             fs::write(&path, content).unwrap();
-            private_key(&path).err().unwrap_or_default()
+            read_key(&path).map_or_else(|error| error.to_string(), |_| String::new())
         };
         assert_eq!(says(&own.signing_key.serialize_pem()), "");
-        assert!(says(&own.cert.pem()).contains("holds no private key"));
+        assert!(says(&own.cert.pem()).contains("holds a certificate and no private key"));
         assert!(says("").contains("holds no private key"));
         for begin in
             ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"]

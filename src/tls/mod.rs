@@ -11,6 +11,7 @@ mod clients;
 mod connect;
 mod data;
 mod failure;
+mod files;
 mod hello;
 mod identity;
 mod records;
@@ -28,6 +29,7 @@ pub use clients::{ClientAuthorities, ClientAuthoritiesError, ClientIdentity, out
 pub use connect::{BackTls, Connector, ConnectorError};
 pub use data::DataStream;
 pub use failure::HandshakeFailure;
+pub use files::FileError;
 pub use hello::{Hello, MOST as LONGEST_HELLO, Offered, read_hello};
 pub use identity::{Identities, Identity, IdentityError, expired_certificates, keep_self_signed};
 pub use seal::Seal;

@@ -135,7 +135,7 @@ pub(super) fn readable_file(node: &Node, directory: &Path) -> Read<PathBuf> {
     let shown = quoted(&path.to_string_lossy());
     match std::fs::metadata(&path) {
         Ok(metadata) if !metadata.is_file() => {
-            Err(Flaw::new(format!("{shown} is not a file"), "Write the path of a PEM file."))
+            Err(Flaw::new(format!("{shown} is not a file"), "Write the path of a file."))
         }
         // Opened only once it is known to be a file: opening a pipe would wait for a writer.
         Ok(_) => match std::fs::File::open(&path) {
