@@ -91,7 +91,13 @@ fn a_good_configuration_is_0_and_check_writes_nothing() {
     let (status, said) =
         Process::start(gateway(&["check", "--config", path.to_str().unwrap()]), Output::Standard).ends();
     assert_eq!((status, said.contains("good.")), (Some(0), true), "{said}");
+    assert!(said.contains(" 1 listener, 1 backend, "), "{said}");
     assert!(!folder.path().join("state").exists());
+    std::fs::write(folder.path().join("state"), "").unwrap();
+    let (status, said) = ends(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(status, Some(78), "{said}");
+    let line = configuration("info").lines().position(|line| line.starts_with("state_dir")).unwrap() + 1;
+    assert!(said.contains(&format!("{}:{line}: state_dir: ", path.display())), "{said}");
 }
 
 #[test]

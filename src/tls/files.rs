@@ -59,7 +59,12 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, FileError> {
 
 /// PEM that begins and does not go on as it should.
 pub(super) fn broken(path: &Path, error: &pem::Error) -> FileError {
-    FileError::new(path, format!("is damaged: {error}"), "Copy the whole file again, with its BEGIN and END lines.")
+    let what = match error {
+        // The library would write the name of the section as numbers.
+        pem::Error::MissingSectionEnd { .. } => "a section has no END line".to_owned(),
+        error => error.to_string(),
+    };
+    FileError::new(path, format!("is damaged: {what}"), "Copy the whole file again, with its BEGIN and END lines.")
 }
 
 fn instead_of_certificates(bytes: &[u8]) -> (&'static str, &'static str) {
@@ -100,7 +105,7 @@ mod tests {
             (b"garbage\n", "holds no certificate in PEM form", "BEGIN CERTIFICATE"),
             (own.cert.der(), "holds DER: no certificate", "openssl x509"),
             (key.as_bytes(), "holds a private key and no certificate", "certificate's file"),
-            (torn.as_bytes(), "is damaged: ", "Copy the whole file"),
+            (torn.as_bytes(), "is damaged: a section has no END line", "Copy the whole file"),
         ] {
             let said = says(content).unwrap_err();
             assert!(said.starts_with(&format!("{} {what}", path.display())) && said.contains(remedy), "{said}");

@@ -105,16 +105,16 @@ impl AuditFileError {
         let (what, remedy) = match error.kind() {
             io::ErrorKind::NotFound => (
                 "lies in a folder that is not there".to_owned(),
-                "Make the folder for the user that the gateway runs as",
+                "Make the folder for the user that the gateway runs as.",
             ),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
                 format!("cannot be opened: {error}"),
-                "Let the user that the gateway runs as write the file, and make files in its folder",
+                "Let the user that the gateway runs as write the file, and make files in its folder.",
             ),
-            io::ErrorKind::IsADirectory => ("is a folder".to_owned(), "Write the path of a file"),
-            io::ErrorKind::NotADirectory => ("lies below a file".to_owned(), "Write the path of a file in a folder"),
-            io::ErrorKind::InvalidInput => ("is not a file".to_owned(), "Write the path of a file"),
-            _ => (format!("cannot be opened: {error}"), "Make it a file that can be written"),
+            io::ErrorKind::IsADirectory => ("is a folder".to_owned(), "Write the path of a file."),
+            io::ErrorKind::NotADirectory => ("lies below a file".to_owned(), "Write the path of a file in a folder."),
+            io::ErrorKind::InvalidInput => ("is not a file".to_owned(), "Write the path of a file."),
+            _ => (format!("cannot be opened: {error}"), "Make it a file that can be written."),
         };
         Self { path: path.to_owned(), what, remedy }
     }
