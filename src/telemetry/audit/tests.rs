@@ -239,7 +239,7 @@ fn what_cannot_be_a_file_of_lines_is_refused_with_a_remedy() {
     }
     let missing = AuditFile::open(&path("no/such")).unwrap_err().to_string();
     assert!(
-        missing.ends_with("lies in a folder that is not there. Make the folder for the user that the gateway runs as"),
+        missing.ends_with("lies in a folder that is not there. Make the folder for the user that the gateway runs as."),
         "{missing}"
     );
     assert!(AuditFile::check(&path("no/such")).is_ok() && !path("no").exists());
