@@ -129,7 +129,7 @@ async fn a_pipelined_flood_waits_in_the_client() {
     client.hears("220 ").await;
     has_small_buffers(&client);
     let flood = "NOOP\r\n".repeat(1000);
-    let taken = until_held_up(&mut client, flood.as_bytes(), 8 << 20).await;
+    let taken = until_held_up(&mut client, flood.as_bytes(), 16 << 20).await;
     assert!(taken.is_some(), "the gateway takes whatever comes");
     scene.downloads().await;
     // The half minute that a client may leave its replies.
