@@ -1,5 +1,6 @@
 //! The start of a data connection on a shared port: which session's is it?
 
+use std::io::BufRead;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use ftps_gateway::policy::DataResumption;
 use ftps_gateway::tls::{FrontTls, Hello, Identities, Identity, LONGEST_HELLO, MinimumVersion, Seal, read_hello};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -20,6 +20,8 @@ const LONGEST: usize = 4096;
 const PIECES: usize = 500;
 const DEADLINE: Duration = Duration::from_secs(10);
 const RECORD_HEADER: usize = 5;
+/// Where the length of a session's id stands in a record that begins with ServerHello (RFC 5246 §7.4.1.3).
+const SERVERS_ID: usize = RECORD_HEADER + 4 + 2 + 32;
 
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -28,6 +30,8 @@ struct Scene {
     seal: Seal,
     hello: Vec<u8>,
     ticket: Vec<u8>,
+    /// What the gateway calls the session in its ServerHello. Who sees comparisons, as libFuzzer does, comes to know it.
+    id: Vec<u8>,
 }
 
 impl Scene {
@@ -45,21 +49,23 @@ impl Scene {
         let front = FrontTls::new(identities, MinimumVersion::Tls12, DataResumption::Require)?;
         let mut session = front.session()?;
         let name = ServerName::try_from("gateway.test")?;
+        let mut connection = ClientConnection::new(Arc::clone(&client), name.clone())?;
         let connects = async {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let far = TcpStream::connect(listener.local_addr()?).await?;
             let near = Socket::new(listener.accept().await?.0);
-            let connector = TlsConnector::from(Arc::clone(&client));
-            let (secured, connected) =
-                tokio::join!(session.secure_control(near, DEADLINE), connector.connect(name.clone(), far));
+            let (secured, came) = tokio::join!(session.secure_control(near, DEADLINE), greeted(&mut connection, far));
             let mut secured = secured.map_err(|failure| failure.detail)?;
             // The tickets stand before the text.
             secured.stream.write_all(b"220 ready").await?;
             secured.stream.flush().await?;
-            connected?.read_exact(&mut [0; 9]).await?;
-            Anything::Ok(())
+            let (mut far, came) = came?;
+            told(&mut connection, &mut far).await?;
+            Anything::Ok(came)
         };
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connects)?;
+        let came = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connects)?;
+        let length = usize::from(*came.get(SERVERS_ID).ok_or("no ServerHello has come")?);
+        let id = came.get(SERVERS_ID + 1..SERVERS_ID + 1 + length).ok_or("a ServerHello ends early")?.to_vec();
         let mut hello = Vec::new();
         ClientConnection::new(client, name)?.write_tls(&mut hello)?;
         let seal = session.seal();
@@ -67,8 +73,43 @@ impl Scene {
         let at = hello.windows(16).position(|bytes| bytes == seal.name()).ok_or("no ticket is offered")?;
         let length = usize::from(u16::from_be_bytes([hello[at - 2], hello[at - 1]]));
         let ticket = hello[at..at + length].to_vec();
-        Ok(Self { seal, hello, ticket })
+        Ok(Self { seal, hello, ticket, id })
     }
+}
+
+/// A handshake; and all that came of the server.
+async fn greeted(connection: &mut ClientConnection, mut far: TcpStream) -> Anything<(TcpStream, Vec<u8>)> {
+    let mut came = Vec::new();
+    loop {
+        let mut sent = Vec::new();
+        while connection.wants_write() {
+            connection.write_tls(&mut sent)?;
+        }
+        far.write_all(&sent).await?;
+        if !connection.is_handshaking() {
+            return Ok((far, came));
+        }
+        came.extend(more(connection, &mut far).await?);
+    }
+}
+
+/// Until a text has come.
+async fn told(connection: &mut ClientConnection, far: &mut TcpStream) -> Anything<()> {
+    while connection.reader().fill_buf().map_or(true, <[u8]>::is_empty) {
+        more(connection, far).await?;
+    }
+    Ok(())
+}
+
+async fn more(connection: &mut ClientConnection, far: &mut TcpStream) -> Anything<Vec<u8>> {
+    let mut room = [0; 4096];
+    let read = far.read(&mut room).await?;
+    let mut came = room.get(..read).filter(|came| !came.is_empty()).ok_or("the gateway has closed")?;
+    while !came.is_empty() {
+        connection.read_tls(&mut came)?;
+        connection.process_new_packets()?;
+    }
+    Ok(room[..read].to_vec())
 }
 
 /// One of each version.
@@ -175,7 +216,9 @@ pub fn hello(bytes: &[u8]) {
         for scene in scenes {
             let shown = unwrapped(&start).windows(scene.ticket.len()).any(|bytes| bytes == scene.ticket);
             assert!(shown || !scene.seal.opens_ticket(&offered), "another's ticket opens the seal");
-            assert!(!scene.seal.knows_id(&offered), "another's session id is known");
+            let shown =
+                !scene.id.is_empty() && unwrapped(&start).windows(scene.id.len()).any(|bytes| bytes == scene.id);
+            assert!(shown || !scene.seal.knows_id(&offered), "another's session id is known");
         }
     }
 }

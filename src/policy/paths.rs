@@ -208,8 +208,8 @@ impl Start<'_> {
     fn resolve(self, argument: &[u8]) -> Option<Vec<u8>> {
         let (first, last) = (argument.first()?, argument.last()?);
         let drive = argument.get(1) == Some(&b':') && first.is_ascii_alphabetic();
-        // Many servers skip a blank in front of the name, some one behind it.
-        if drive || b"~\"' ".contains(first) || *last == b' ' {
+        // Many servers skip a blank in front of the name, some one behind it. To those of BSD a brace in front begins a pattern.
+        if drive || b"~\"' {".contains(first) || *last == b' ' {
             return None;
         }
         match (first, self.here) {

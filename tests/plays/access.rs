@@ -11,7 +11,9 @@ async fn from(stage: &Stage, address: &str, listener: &str) -> Client {
 
 #[tokio::test]
 async fn an_address_that_is_denied_hears_so_in_clear_and_takes_no_place() {
-    let setup = Setup::new().with("access", "deny: [127.0.0.2, 127.0.0.3]").with("limits", "sessions: 1");
+    // Also where the same addresses are allowed.
+    let setup =
+        Setup::new().with("access", "allow: 127.0.0.0/8, deny: [127.0.0.2, 127.0.0.3]").with("limits", "sessions: 1");
     let stage = Stage::start(setup).await;
     for address in ["127.0.0.2", "127.0.0.3"] {
         let mut stranger = from(&stage, address, "explicit").await;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::metrics::get;
 use crate::stage::{Desk, End, Scene, Setup, Stage, asks, audited, holds, is_over};
 
 /// Where the disk is, for the play that runs in namespaces of its own.
@@ -18,12 +19,15 @@ async fn is_writable(stage: &Stage, writable: u32) {
 #[tokio::test]
 async fn on_a_full_disk_nothing_begins_and_nothing_is_lost() {
     let desk = Desk::new();
-    let mut scene = Scene::open(desk.setup()).await;
+    let mut scene = Scene::open(desk.setup().with("admin", "address: \"127.0.0.1:0\"")).await;
     scene.goes_on().await;
     let mut running = scene.begins("RETR running").await;
     // Every write to it is told that no space is left.
     scene.stage.reloads(&audited(Path::new("/dev/full"), "json")).await;
     is_writable(&scene.stage, 0).await;
+    // A balancer that asks sends clients elsewhere.
+    let page = get(&scene.stage, "/readyz").await;
+    assert!(page.starts_with("HTTP/1.1 503 ") && page.ends_with("audit_unavailable\n"), "{page}");
 
     // What runs goes on to its end.
     running.backend.sends("content").await;
@@ -48,6 +52,7 @@ async fn on_a_full_disk_nothing_begins_and_nothing_is_lost() {
     // Another file is named, and there it all is.
     scene.stage.reloads(&desk.setup()).await;
     is_writable(&scene.stage, 1).await;
+    assert!(get(&scene.stage, "/readyz").await.starts_with("HTTP/1.1 200 "));
     scene.downloads().await;
     let backend = scene.stage.logs_in(&mut late).await;
     drop((late, backend));

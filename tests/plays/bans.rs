@@ -1,5 +1,6 @@
 //! Wrong passwords and bans: who is shut out, who is not, and how an operator sees and ends it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -342,6 +343,8 @@ async fn bans_are_kept_while_the_gateway_runs() {
     stage.transcript.soon("the file of bans", written).await;
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("\"kind\":\"login\"") && !text.contains("PASS"), "{text}");
+    // Who has failed where is nobody else's business.
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]

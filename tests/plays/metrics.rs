@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::stage::{End, Scene, Setup, Stage};
 
 /// The answer to a GET on the admin pages.
-async fn get(stage: &Stage, path: &str) -> String {
+pub(crate) async fn get(stage: &Stage, path: &str) -> String {
     let address = stage.gateway.admin_address().unwrap();
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();

@@ -95,6 +95,26 @@ async fn places_are_counted_for_the_client_and_not_for_the_balancer() {
     again.refused(421, "too_many_sessions_from_address").await;
 }
 
+/// One customer has a whole /64, and IPv4 that is written as IPv6 is IPv4.
+#[tokio::test]
+async fn addresses_of_ipv6_count_as_their_64_and_mapped_ones_as_ipv4() {
+    let setup = behind_a_balancer().with("limits", "sessions_per_address: 1").with("access", "deny: 192.0.2.66");
+    let stage = Stage::start(setup).await;
+    let named = |client: &str| format!("PROXY TCP6 {client} 2001:db8:9::1 4021 21\r\n");
+    let mut one = brought(&stage, named("2001:db8:0:1::7")).await;
+    one.hears("220 ").await;
+    let mut neighbour = brought(&stage, named("2001:db8:0:1:ffff::8")).await;
+    neighbour.refused(421, "too_many_sessions_from_address").await;
+    let mut other = brought(&stage, named("2001:db8:0:2::7")).await;
+    other.hears("220 ").await;
+    let mut mapped = brought(&stage, "PROXY TCP6 ::ffff:192.0.2.66 ::ffff:203.0.113.1 4021 21\r\n").await;
+    mapped.refused(421, "address_denied").await;
+    let mut four = brought(&stage, TEXT).await;
+    four.hears("220 ").await;
+    let mut the_same = brought(&stage, "PROXY TCP6 ::ffff:192.0.2.7 ::ffff:203.0.113.1 4021 21\r\n").await;
+    the_same.refused(421, "too_many_sessions_from_address").await;
+}
+
 #[tokio::test]
 async fn routes_see_the_client() {
     let routes = "routes: [{ clients: [192.0.2.0/24], backend: beta }, { backend: legacy }]";

@@ -71,6 +71,11 @@ pub(super) fn user_glob(node: &Node) -> Read<Glob> {
 
 /// A pattern for host names.
 pub(super) fn host_glob(node: &Node) -> Read<Glob> {
+    let pattern = text(node)?;
+    if !pattern.is_ascii() {
+        let what = format!("{} has letters beyond ASCII, and no name in TLS has", quoted(pattern));
+        return Err(Flaw::new(what, "Write it as DNS has it, like xn--bcher-kva.example."));
+    }
     glob(node, Glob::host)
 }
 

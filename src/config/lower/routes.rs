@@ -6,7 +6,7 @@ use super::names::{hold_everyone, host_glob, networks, user_glob};
 use super::read::{EMPTY, Flaw, Read, Reader, Section};
 use super::scalars::{text, write};
 use crate::config::keys::nearest;
-use crate::config::problems::quoted;
+use crate::config::problems::{printable, quoted};
 use crate::config::raw::Node;
 use crate::policy::{Route, Routes};
 
@@ -55,7 +55,7 @@ fn route(reader: &mut Reader<'_>, item: &Node, known: Known<'_>) -> Option<Route
     let clients = networks(reader, section, "clients");
     let listeners: Vec<&str> = known.listeners.iter().map(|name| &**name).collect();
     let listener = reader.optional(section, "listener", |node| one_of(node, &listeners, "listener"));
-    let example = known.backends.first().unwrap_or(&"legacy");
+    let example = printable(known.backends.first().unwrap_or(&"legacy"));
     let node = reader.required(section, "backend", &format!("Write: backend: {example}"))?;
     let backend = reader.keep(node, one_of(node, known.backends, "backend"))?;
     Some(Route { user, host, clients, listener, backend })
@@ -67,9 +67,10 @@ pub(super) fn one_of(node: &Node, names: &[&str], what: &str) -> Read<String> {
     if names.contains(&name) {
         return Ok(name.to_owned());
     }
+    let printed: Vec<_> = names.iter().copied().map(printable).collect();
     let remedy = match nearest(name, names.iter().copied()) {
-        Some(near) => write(node, near),
-        None => format!("There are: {}.", names.join(", ")),
+        Some(near) => write(node, &printable(near)),
+        None => format!("There are: {}.", printed.join(", ")),
     };
     Err(Flaw::new(format!("there is no {what} {}", quoted(name)), remedy))
 }

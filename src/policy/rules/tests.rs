@@ -172,6 +172,7 @@ fn paths_say_what_is_allowed_where() {
             ("a", "MKD /new", PATH),
             ("a", "DELE /in/x", DENIED),
             ("a", "RETR ~bob/x", UNKNOWN),
+            ("a", "RETR {/etc/passwd,x}", UNKNOWN),
             ("a", "RETR /in/..\\out", UNKNOWN),
             ("a", "SITE CHMOD 1 /in/x", VERB),
             ("a", "CWD /etc", FINE),

@@ -76,7 +76,8 @@ fn show(text: &mut String, ban: &Ban, until: SystemTime) {
 mod tests {
     use super::*;
     use crate::event::Unobserved;
-    use crate::policy::{Access, Limits};
+    use crate::policy::{Access, FailedLogins, Limits};
+    use std::time::Duration;
 
     #[test]
     fn only_a_peer_on_this_machine_comes_to_ending_a_ban() {
@@ -90,5 +91,24 @@ mod tests {
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(status(peer), StatusCode::NOT_FOUND, "{peer}");
         }
+    }
+
+    #[test]
+    fn the_page_is_bounded_and_says_how_many_there_are() {
+        let rule = FailedLogins { attempts: 2, within: Duration::from_secs(60), ban: Duration::from_secs(600) };
+        let limits = Limits { sessions: 1, sessions_per_address: 1, sessions_per_user: 1, failed_logins: Some(rule) };
+        let admission = Admission::new(Access::default(), limits);
+        let now = Instant::now();
+        for at in 0..=u32::try_from(SHOWN).unwrap() {
+            for _ in 0..2 {
+                let failed =
+                    admission.throttle().failed(IpAddr::from(at.to_be_bytes()), format!("{at}").as_bytes(), now);
+                assert!(failed.is_ok());
+            }
+        }
+        let page = Bans { admission, observer: Arc::new(Unobserved) }.list();
+        let text = std::str::from_utf8(page.body()).unwrap();
+        assert!(text.starts_with("{\"total\":1001,"), "{text}");
+        assert_eq!(text.matches("\"number\":").count(), SHOWN);
     }
 }

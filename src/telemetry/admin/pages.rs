@@ -13,7 +13,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 use super::bans::Bans;
 use crate::telemetry::metrics::Metrics;
 
-/// Whether new sessions are taken.
+/// Whether new sessions are taken, and come to anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// Not listening yet.
@@ -22,6 +22,8 @@ pub enum Readiness {
     Ready,
     /// No new sessions; the running ones come to their end.
     Draining,
+    /// Sessions come, and nobody can log in: the audit file cannot be written.
+    Unrecorded,
 }
 
 impl Readiness {
@@ -31,6 +33,7 @@ impl Readiness {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Unrecorded => "audit_unavailable",
         }
     }
 }
@@ -56,10 +59,11 @@ impl Pages {
     /// What `/readyz` says.
     pub fn readiness(&self) -> Readiness {
         let stored = self.readiness.load(Ordering::Relaxed);
-        [Readiness::Ready, Readiness::Draining]
-            .into_iter()
-            .find(|readiness| *readiness as u8 == stored)
-            .unwrap_or(Readiness::Starting)
+        let known = [Readiness::Ready, Readiness::Draining].into_iter().find(|readiness| *readiness as u8 == stored);
+        match known.unwrap_or(Readiness::Starting) {
+            Readiness::Ready if !self.metrics.is_audit_writable() => Readiness::Unrecorded,
+            readiness => readiness,
+        }
     }
 
     /// From now on `/bans` shows these. Only the first call counts.
@@ -92,7 +96,7 @@ impl Pages {
         let readiness = self.readiness();
         let status = match readiness {
             Readiness::Ready => StatusCode::OK,
-            Readiness::Starting | Readiness::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Readiness::Starting | Readiness::Draining | Readiness::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
         };
         Answer::text(status, format!("{}\n", readiness.label()))
     }
@@ -134,6 +138,11 @@ impl Answer {
 
     pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { kind: "application/json", ..Self::text(status, body) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// As hyper sends it.

@@ -204,6 +204,10 @@ impl Metrics {
         self.audit_writable.set(i64::from(writable));
     }
 
+    pub(super) fn is_audit_writable(&self) -> bool {
+        self.audit_writable.get() != 0
+    }
+
     pub(super) fn turned(&self, listener: &str, refusal: Refusal) {
         self.listener(listener).refused.at(refusal).inc();
     }
