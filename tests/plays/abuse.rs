@@ -19,12 +19,13 @@ async fn attacker(stage: &Stage, listener: &str) -> Client {
 
 /// Writes until nothing is taken any more; the bytes that were. `None`: the gateway takes whatever comes.
 async fn until_held_up(client: &mut Client, piece: &[u8], most: usize) -> Option<usize> {
-    let mut sent = 0;
+    let (mut sent, mut in_vain) = (0, 0);
     while sent < most {
         match timeout(HELD_UP, client.talk.wire.write(piece)).await {
-            Err(_) => return Some(sent),
-            Ok(Err(_)) => return Some(sent),
-            Ok(Ok(())) => sent += piece.len(),
+            // Once may be a busy machine.
+            Err(_) if in_vain < 3 => in_vain += 1,
+            Err(_) | Ok(Err(_)) => return Some(sent),
+            Ok(Ok(())) => (sent, in_vain) = (sent + piece.len(), 0),
         }
     }
     None
@@ -128,7 +129,7 @@ async fn a_pipelined_flood_waits_in_the_client() {
     client.hears("220 ").await;
     has_small_buffers(&client);
     let flood = "NOOP\r\n".repeat(1000);
-    let taken = until_held_up(&mut client, flood.as_bytes(), 8 << 20).await;
+    let taken = until_held_up(&mut client, flood.as_bytes(), 16 << 20).await;
     assert!(taken.is_some(), "the gateway takes whatever comes");
     scene.downloads().await;
     // The half minute that a client may leave its replies.

@@ -161,11 +161,15 @@ async fn a_reply_to_a_client_that_does_not_read_waits_in_the_backend_and_then_en
     let mut good = Good::comes(&scene.stage).await;
     scene.client.says("STAT /").await;
     scene.backend.hears("STAT /").await;
-    let lines = format!(" {}\r\n", "x".repeat(4000)).repeat(10);
+    let lines = format!(" {}\r\n", "x".repeat(400)).repeat(100);
     scene.backend.says("213-Long").await;
-    let mut taken = 0;
-    while timeout(HELD_UP, scene.backend.talk.wire.write(lines.as_bytes())).await.is_ok() {
-        taken += lines.len();
+    let (mut taken, mut in_vain) = (0, 0);
+    // Once may be a busy machine.
+    while in_vain < 4 {
+        match timeout(HELD_UP, scene.backend.talk.wire.write(lines.as_bytes())).await {
+            Ok(written) => (taken, in_vain) = (taken + lines.len(), usize::from(written.is_err()) * 4),
+            Err(_) => in_vain += 1,
+        }
         assert!(taken < 256 << 20, "the gateway takes whatever comes");
     }
     good.goes_on().await;

@@ -17,6 +17,9 @@ const BEHIND: usize = CAPACITY / 2;
 /// take their place.
 const SLIGHT: usize = CAPACITY / 4 * 3;
 
+/// Files that may wait for a writer whose disk is slow: as many as an impatient operator asks for.
+const CHANGES: usize = 8;
+
 /// Whose doing a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weight {
@@ -37,9 +40,8 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     lines: Vec<u8>,
-    /// Lines for the file before `next`.
-    before: Vec<u8>,
-    next: Option<File>,
+    /// Files that are still to come, each with the lines for the one before it.
+    changes: Vec<(Vec<u8>, File)>,
     /// Lines that found no room since the writer last took some.
     lost: u64,
     closed: bool,
@@ -61,10 +63,8 @@ pub(super) enum Rest {
 /// What the writer has to do.
 #[derive(Default)]
 pub(super) struct Work {
-    /// For the file that is open.
-    pub(super) before: Vec<u8>,
-    /// The file from then on.
-    pub(super) next: Option<File>,
+    /// The files from now on, each with the lines for the one before it.
+    pub(super) changes: Vec<(Vec<u8>, File)>,
     /// Lines for the newest file.
     pub(super) lines: Vec<u8>,
     /// Lines that were lost behind these.
@@ -84,7 +84,8 @@ impl Queue {
             Weight::Slight => SLIGHT,
             Weight::Full => CAPACITY,
         };
-        let waiting = state.before.len() + state.lines.len() + line.len();
+        let before: usize = state.changes.iter().map(|(lines, _)| lines.len()).sum();
+        let waiting = before + state.lines.len() + line.len();
         if waiting > limit {
             state.lost += 1;
             return Err(state.lost);
@@ -98,9 +99,16 @@ impl Queue {
     /// Lines from now on go to another file.
     pub(super) fn switch(&self, file: File) {
         let mut state = self.state();
-        let State { lines, before, .. } = &mut *state;
-        before.append(lines);
-        state.next = Some(file);
+        let State { lines, changes, .. } = &mut *state;
+        let many = changes.len() >= CHANGES;
+        match changes.last_mut().filter(|_| many) {
+            // Nobody waits for so many files: the last one stays empty.
+            Some((before, last)) => {
+                before.append(lines);
+                *last = file;
+            }
+            None => changes.push((std::mem::take(lines), file)),
+        }
         self.wake(state);
     }
 
@@ -125,8 +133,8 @@ impl Queue {
         };
         let mut state = self.state();
         loop {
-            let has_lines = !state.lines.is_empty() || !state.before.is_empty() || state.lost > 0;
-            if state.closed || state.next.is_some() || (has_lines && !stuck) {
+            let has_lines = !state.lines.is_empty() || state.lost > 0;
+            if state.closed || !state.changes.is_empty() || (has_lines && !stuck) {
                 break;
             }
             state.asleep = true;
@@ -145,8 +153,7 @@ impl Queue {
         }
         self.behind.store(false, Ordering::Relaxed);
         Work {
-            before: std::mem::take(&mut state.before),
-            next: state.next.take(),
+            changes: std::mem::take(&mut state.changes),
             lines: std::mem::take(&mut state.lines),
             lost: std::mem::take(&mut state.lost),
             closed: state.closed,

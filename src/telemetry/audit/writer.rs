@@ -102,9 +102,9 @@ impl<F: Sink> Writer<F> {
 
     /// Deals with what there is. `true`: there will be no more.
     pub(super) fn turn(&mut self, work: Work) -> bool {
-        let Work { before, next, lines, lost, closed } = work;
-        self.add(before);
-        if let Some(next) = next {
+        let Work { changes, lines, lost, closed } = work;
+        for (before, next) in changes {
+            self.add(before);
             self.write();
             self.leave_file();
             self.file = F::from(next);
@@ -332,8 +332,8 @@ mod tests {
     fn a_torn_line_is_begun_again_in_the_next_file() {
         let mut writer = writer(8);
         writer.turn(lines("first\nsecond\n"));
-        let next = Some(tempfile::tempfile().unwrap());
-        writer.turn(Work { before: b"third\n".to_vec(), next, lines: b"fourth\n".to_vec(), ..Work::default() });
+        let changes = vec![(b"third\n".to_vec(), tempfile::tempfile().unwrap())];
+        writer.turn(Work { changes, lines: b"fourth\n".to_vec(), ..Work::default() });
         assert_eq!(content(&writer), "second\nthird\nfourth\n");
     }
 
@@ -372,8 +372,23 @@ mod tests {
         queue.push(b"old\n", Weight::Full).unwrap();
         queue.switch(tempfile::tempfile().unwrap());
         queue.push(b"new\n", Weight::Full).unwrap();
-        // Also where the writer is stuck.
+        queue.switch(tempfile::tempfile().unwrap());
+        queue.push(b"newest\n", Weight::Full).unwrap();
+        // Also where the writer is stuck, and two changes find it so.
         let work = queue.take(Rest::Stuck(Duration::from_secs(3600)));
-        assert_eq!((&*work.before, &*work.lines, work.next.is_some()), (&b"old\n"[..], &b"new\n"[..], true));
+        let before: Vec<_> = work.changes.iter().map(|(lines, _)| &lines[..]).collect();
+        assert_eq!((before, &*work.lines), (vec![&b"old\n"[..], b"new\n"], &b"newest\n"[..]));
+    }
+
+    #[test]
+    fn no_more_files_wait_than_somebody_waits_for() {
+        let queue = Queue::default();
+        for _ in 0..100 {
+            queue.push(b"line\n", Weight::Full).unwrap();
+            queue.switch(tempfile::tempfile().unwrap());
+        }
+        let work = queue.take(Rest::Long);
+        assert_eq!(work.changes.len(), 8);
+        assert_eq!(work.changes.iter().map(|(lines, _)| count(lines)).sum::<u64>(), 100);
     }
 }
