@@ -11,16 +11,16 @@ use ftps_gateway::policy::{CodeFlaw, RequiredFor, SecondFactor, Secrets};
 const LONGEST: usize = 4096;
 /// All that a line may be told. Nothing else can be in it, and so no secret.
 const FLAWS: [&str; 10] = [
-    "the user stands there a second time",
-    "write user:SECRET in base32",
-    "the digits are no number",
-    "the period is no number of seconds",
-    "has more than user:SECRET:digits:period",
-    "has no user",
-    "has a blank between its user and the colon",
-    "the period is not between 15 and 300 seconds",
-    "the secret is not base32",
-    "the secret has less than 128 bits (26 letters), or the digits are not 6 to 8",
+    "the user stands there a second time. Take one of the two out.",
+    "has no colon. Write user:SECRET, in base32.",
+    "the digits are no number. Write user:SECRET:6:30.",
+    "the period is no number of seconds. Write user:SECRET:6:30.",
+    "has more than user:SECRET:digits:period. Take the rest out.",
+    "has no user. Write user:SECRET.",
+    "has a blank between its user and the colon. Take it out.",
+    "the period is not between 15 and 300 seconds. Write what the user's app shows, mostly 30.",
+    "the secret is not base32. Write letters A to Z and digits 2 to 7.",
+    "the secret has less than 128 bits (26 letters), or the digits are not 6 to 8. Give the user a new secret.",
 ];
 
 /// A line of the file, read by hand.
