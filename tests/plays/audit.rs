@@ -371,15 +371,7 @@ async fn a_ban_that_an_operator_ends_is_told() {
     let mut client = stage.secured_client().await;
     let mut backend = None;
     for code in ["530 ", "421 "] {
-        client.says("USER bob").await;
-        if backend.is_none() {
-            backend = Some(stage.backend().welcomes().await);
-        }
-        let backend = backend.as_mut().unwrap();
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
-        client.says("PASS wrong").await;
-        backend.hears_and_says("PASS wrong", "530 No").await;
+        stage.guesses(&mut client, &mut backend).await.says("530 No").await;
         client.hears(code).await;
     }
     // One that is not there leaves nothing.

@@ -143,15 +143,7 @@ async fn each_wrong_password_is_answered_later_than_the_one_before() {
     let mut client = secured(&stage, "127.0.0.1").await;
     let mut backend = None;
     for least in [0, 250, 500, 1000].map(Duration::from_millis) {
-        client.says("USER bob").await;
-        if backend.is_none() {
-            backend = Some(stage.backend().welcomes().await);
-        }
-        let backend = backend.as_mut().unwrap();
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
-        client.says("PASS wrong").await;
-        backend.hears("PASS wrong").await;
+        let backend = stage.guesses(&mut client, &mut backend).await;
         let began = Instant::now();
         backend.says("530 No").await;
         client.hears("530 No").await;

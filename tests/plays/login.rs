@@ -86,15 +86,7 @@ async fn five_wrong_passwords_end_the_session() {
     let mut client = stage.secured_client().await;
     let mut backend = None;
     for attempt in 1..=5 {
-        client.says("USER bob").await;
-        if backend.is_none() {
-            backend = Some(stage.backend().welcomes().await);
-        }
-        let backend = backend.as_mut().unwrap();
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
-        client.says("PASS wrong").await;
-        backend.hears_and_says("PASS wrong", "530 No").await;
+        stage.guesses(&mut client, &mut backend).await.says("530 No").await;
         if attempt < 5 {
             client.hears("530 No").await;
         }

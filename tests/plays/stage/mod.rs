@@ -154,6 +154,21 @@ impl Stage {
         client
     }
 
+    /// USER bob and a wrong password, as far as the backend has heard it. Behind the first one there is a backend.
+    pub(crate) async fn guesses<'a>(&self, client: &mut Client, backend: &'a mut Option<Actor>) -> &'a mut Actor {
+        client.says("USER bob").await;
+        let actor = match backend.take() {
+            Some(actor) => actor,
+            None => self.backend().welcomes().await,
+        };
+        let actor = backend.insert(actor);
+        actor.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS wrong").await;
+        actor.hears("PASS wrong").await;
+        actor
+    }
+
     /// The first backend.
     pub(crate) fn backend(&self) -> &Backend {
         &self.backends[0]
