@@ -78,6 +78,7 @@ fn dialogue() -> Dialogue {
         backend: "10.0.0.1".parse().unwrap(),
         preference: DataPreference::Auto,
         back: Protection::Clear,
+        command_length: 500,
         rights: Rights::default(),
         active: true,
         recorded: false,

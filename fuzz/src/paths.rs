@@ -195,6 +195,7 @@ pub fn paths(bytes: &[u8]) {
         backend: [10, 0, 0, 1].into(),
         preference: DataPreference::Auto,
         back: Protection::Clear,
+        command_length: 500,
         rights,
         active: false,
         recorded: false,

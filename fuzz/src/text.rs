@@ -75,8 +75,10 @@ pub fn command(bytes: &[u8]) {
             command.clone(),
             &ftps_gateway::policy::Rights::default(),
             &ftps_gateway::policy::WorkingDirectory::default(),
+            500,
         ) {
             assert_eq!(cleared.command().to_wire(), wire, "another command is cleared than was checked");
+            assert!(inner.len() <= 500, "{} bytes go on", inner.len());
         }
     }
 }

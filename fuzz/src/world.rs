@@ -304,6 +304,7 @@ pub fn dialogue(bytes: &[u8]) {
         backend,
         preference,
         back,
+        command_length: 500,
         rights: ftps_gateway::policy::Rights::default(),
         active: first & 8 == 0,
         recorded: first & 32 != 0,

@@ -21,6 +21,7 @@ pub struct Backend {
 #[derive(Default)]
 pub struct Pool {
     backends: HashMap<Arc<str>, Arc<Backend>>,
+    command_length: usize,
 }
 
 impl Backend {
@@ -73,12 +74,19 @@ impl Pool {
     /// Takes backends in; each has a name of its own.
     pub fn new(backends: impl IntoIterator<Item = Backend>) -> Self {
         let named = |backend: Backend| (Arc::clone(&backend.settings.name), Arc::new(backend));
-        Self { backends: backends.into_iter().map(named).collect() }
+        let backends: HashMap<_, _> = backends.into_iter().map(named).collect();
+        let lengths = backends.values().map(|backend| backend.settings.command_length);
+        Self { command_length: lengths.min().unwrap_or_default(), backends }
     }
 
     /// The backend of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Backend>> {
         self.backends.get(name)
+    }
+
+    /// The longest command that each of them takes as one, in bytes without the line end.
+    pub fn command_length(&self) -> usize {
+        self.command_length
     }
 
     /// All of them.

@@ -15,6 +15,8 @@ pub struct Settings {
     pub server: ServerAddress,
     /// TLS on the back leg.
     pub security: Security,
+    /// The longest command that it takes as one, in bytes without the line end.
+    pub command_length: usize,
     /// How data connections with it are arranged.
     pub data: DataPreference,
     /// The PROXY header that its control connections begin with; `None`: none. Data connections carry none: servers that

@@ -78,6 +78,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "backends.<name>.verify.name" Nothing;
     "backends.<name>.verify.fingerprint" Nothing;
     "backends.<name>.data" Default("auto");
+    "backends.<name>.command_length" Default("500");
     "backends.<name>.proxy_protocol" Default("none");
     "backends.<name>.max_sessions" Later;
     "backends.<name>.health_check" Later;

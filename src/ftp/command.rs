@@ -79,6 +79,11 @@ impl Command {
         self.argument.as_ref().is_some_and(|argument| !argument.trim_ascii().is_empty())
     }
 
+    /// The line's length in bytes, without its line end.
+    pub fn length(&self) -> usize {
+        self.name.len() + self.argument.as_ref().map_or(0, |argument| 1 + argument.len())
+    }
+
     /// The line for the wire, with CRLF.
     pub fn to_wire(&self) -> Vec<u8> {
         let mut wire = Vec::with_capacity(self.name.len() + self.argument().len() + 3);

@@ -42,6 +42,9 @@ pub fn disposition(verb: Verb) -> Disposition {
         | Verb::Help
         | Verb::Host
         | Verb::Clnt
+        // Who has logged in proves himself to nobody any more; a USER that the backend took out of some other line would be
+        // waiting for it.
+        | Verb::Pass
         | Verb::Pbsz
         | Verb::Prot
         | Verb::Quit
@@ -76,7 +79,6 @@ pub fn disposition(verb: Verb) -> Disposition {
         // Passed on, so that the backend's idle clock hears the client's keep-alive.
         | Verb::Noop
         | Verb::Opts
-        | Verb::Pass
         | Verb::Pwd
         | Verb::Rest
         | Verb::Rmd
@@ -121,11 +123,17 @@ impl Cleared {
 }
 
 /// Checks a client's command before it goes to the backend. `here`: where the session is, for rules that ask for paths.
+/// `longest`: see [`check_length`].
 ///
 /// # Errors
-/// When the verb is the gateway's own or nobody's, asks for a way of transfer that cannot be relayed, or is not among the
-/// user's rights.
-pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory) -> Result<Cleared, Refusal> {
+/// When the verb is the gateway's own or nobody's, the command is too long, asks for a way of transfer that cannot be
+/// relayed, or is not among the user's rights.
+pub fn clear(
+    command: Command,
+    rights: &Rights,
+    here: &WorkingDirectory,
+    longest: usize,
+) -> Result<Cleared, Refusal> {
     // STAT with a path is a listing on the control connection. STAT without one would show the backend's address.
     let listing_stat = command.verb() == Verb::Stat && command.has_argument();
     match disposition(command.verb()) {
@@ -133,6 +141,7 @@ pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory) -> Resu
         Disposition::Own if listing_stat => {}
         Disposition::Own | Disposition::Arrange | Disposition::NotImplemented => return Err(Refusal::NotImplemented),
     }
+    check_length(&command, longest)?;
     if command.verb() == Verb::Mode && !is_relayed_mode(command.argument()) {
         return Err(Refusal::ModeUnsupported);
     }
@@ -141,6 +150,16 @@ pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory) -> Resu
     }
     rights.check(&command, here)?;
     Ok(Cleared(command))
+}
+
+/// Checks that the server behind takes a command as one. Servers of BSD's family fill a buffer of 512 bytes and take what
+/// is beyond it for the next command, which nobody would have checked (CVE-2008-4247). `longest`: how many bytes it is
+/// known to take, without the line end.
+///
+/// # Errors
+/// When the command is longer.
+pub fn check_length(command: &Command, longest: usize) -> Result<(), Refusal> {
+    if command.length() > longest { Err(Refusal::LineTooLongForServer) } else { Ok(()) }
 }
 
 /// Checks what a client proves itself with, before it is anybody who could have rights.
@@ -172,7 +191,16 @@ mod tests {
     use super::*;
 
     fn clear(command: Command) -> Result<Cleared, Refusal> {
-        super::clear(command, &Rights::default(), &WorkingDirectory::default())
+        super::clear(command, &Rights::default(), &WorkingDirectory::default(), 500)
+    }
+
+    #[test]
+    fn a_command_that_could_be_two_at_the_server_is_none() {
+        let size = |length: usize| clear(Command::new(Verb::Size, vec![b'a'; length - 5]));
+        assert!(size(500).is_ok());
+        assert_eq!(size(501), Err(Refusal::LineTooLongForServer));
+        assert_eq!(check_length(&Command::bare(Verb::Pwd), 3), Ok(()));
+        assert_eq!(check_length(&Command::new(Verb::Pwd, ""), 3), Err(Refusal::LineTooLongForServer));
     }
 
     #[test]

@@ -50,6 +50,7 @@ refusals! {
     ForeignProtocol "foreign_protocol" 421 "The TLS client asked for another protocol than ftp (ALPN)",
 
     LineTooLong "line_too_long" 500 "The command line is too long",
+    LineTooLongForServer "line_too_long_for_server" 501 "The server behind is not trusted to take so long a command as one",
     LineWithNul "line_with_nul" 501 "A command must not hold a NUL byte",
     LineWithBareCr "line_with_bare_cr" 501 "A command must not hold a carriage return",
     UserWithControls "user_with_controls" 501 "A user name must not hold control bytes",

@@ -12,7 +12,7 @@ use super::second_factor::{Factor, Proof, code_required};
 use crate::backend::{BackLeg, Backend, BackendError, WholeReply};
 use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, clear_proof, is_unmistakable};
+use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, check_length, clear_proof, is_unmistakable};
 use crate::tls::WhyClosed;
 
 /// Wrong passwords in one session, after which it ends (RFC 2577 §5).
@@ -125,6 +125,11 @@ impl Lobby {
         command: Command,
         attempt: &mut Option<Attempt>,
     ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
+        // Of all backends, whoever it is: the answer shall not tell where a user is sent.
+        if check_length(&command, self.context.surroundings.pool.command_length()).is_err() {
+            self.refuse(command.verb(), Refusal::LineTooLong);
+            return Ok(None);
+        }
         let step = match command.verb() {
             Verb::User => self.user(command, attempt).await?,
             _ => self.proof(command, attempt).await?,

@@ -200,6 +200,7 @@ impl Stand {
             backend: back.peer(),
             preference: back.backend().settings().data,
             back: back.protection(),
+            command_length: back.backend().settings().command_length,
             active: surroundings.active.is_some(),
             recorded: surroundings.settings.recorded,
         };

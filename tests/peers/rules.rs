@@ -83,6 +83,32 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
     }
 }
 
+/// inetutils takes what is beyond its buffer for the next command (CVE-2008-4247).
+#[test]
+fn no_end_of_a_line_is_a_command_of_its_own() {
+    if crate::left_out() {
+        return;
+    }
+    let folder = crate::matrix::scratch();
+    let backend = Setup::plain(Kind::Inetutils).start(&folder.path().join("backend"));
+    backend.put("victim", b"precious");
+    let wishes = Wishes { commands: "[{ allow: [read] }]", ..Wishes::default() };
+    let front = Front::start(&backend, wishes, folder.path());
+    let way = Way { implicit: false, version: "1.3", ipv6: false, data: Data::Epsv };
+    let mut client = Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false);
+    let hidden: Vec<String> = (500..520).map(|buffer| format!("{:A<buffer$}DELE victim", "SIZE ")).collect();
+    let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
+    all(&mut client, &hidden, |reply| reply.contains("line_too_long_for_server"));
+    // What is let through has one reply.
+    let longest = format!("{:A<500}", "SIZE ");
+    all(&mut client, &[&longest], |reply| reply.starts_with("550"));
+    all(&mut client, &["PWD"], |reply| reply.starts_with("257"));
+    assert_eq!(fs::read(backend.root.join("victim")).unwrap(), b"precious");
+    drop(client);
+    front.end();
+    backend.end();
+}
+
 /// inetutils hands a listing's argument to a program, word by word.
 #[test]
 fn no_word_of_a_listing_leads_out() {

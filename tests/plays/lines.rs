@@ -31,7 +31,8 @@ async fn a_bare_cr_in_a_line_is_501_and_goes_nowhere() {
 
 #[tokio::test]
 async fn a_line_beyond_the_limit_is_500_and_goes_nowhere() {
-    let mut scene = Scene::open(Setup::new().with("limits", "command_length: 512")).await;
+    let setup = Setup::new().with("limits", "command_length: 512").backend("command_length: 4KiB");
+    let mut scene = Scene::open(setup).await;
     scene.client.says(format!("DELE {}", "x".repeat(600))).await;
     scene.client.refused(500, "line_too_long").await;
     scene.client.says(format!("DELE {}", "x".repeat(100_000))).await;
@@ -43,6 +44,72 @@ async fn a_line_beyond_the_limit_is_500_and_goes_nowhere() {
     scene.client.hears("250 ").await;
     scene.client.says(format!("{longest}x")).await;
     scene.client.refused(500, "line_too_long").await;
+    scene.goes_on().await;
+}
+
+/// Where a server's buffer ends, another command would begin for it that nobody has checked.
+#[tokio::test]
+async fn a_line_that_could_be_two_commands_at_the_server_goes_nowhere() {
+    let mut scene = Scene::plain().await;
+    for verb in ["SIZE", "STOR", "MKD", "SITE", "STAT", "XFOO", "OPTS", "ACCT"] {
+        let hidden = format!("{:a<500}DELE victim", format!("{verb} "));
+        scene.client.says(hidden).await;
+        scene.client.refused(501, "line_too_long_for_server").await;
+    }
+    // To the byte, without the line end.
+    let longest = format!("DELE {}", "x".repeat(495));
+    scene.client.says(&longest).await;
+    scene.backend.hears_and_says(&longest, "250 Gone").await;
+    scene.client.hears("250 ").await;
+    scene.client.says(format!("{longest}x")).await;
+    scene.client.refused(501, "line_too_long_for_server").await;
+    scene.goes_on().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_said_to_take_long_lines_gets_them() {
+    let mut scene = Scene::open(Setup::new().backend("command_length: 4000")).await;
+    let longest = format!("RNFR {}", "x".repeat(3995));
+    scene.client.says(&longest).await;
+    scene.backend.hears_and_says(&longest, "350 And now?").await;
+    scene.client.hears("350 ").await;
+    scene.client.says(format!("{longest}x")).await;
+    scene.client.refused(501, "line_too_long_for_server").await;
+    scene.goes_on().await;
+}
+
+/// A name or a password may hide a command as well. Who has a route and who has none hear the same.
+#[tokio::test]
+async fn a_login_that_could_be_two_commands_at_the_server_goes_nowhere() {
+    let stage = Stage::start(Setup::new().line("routes: [{ user: [bob, \"b*\"], backend: legacy }]")).await;
+    let mut client = stage.secured_client().await;
+    for name in ["bob", "carol"] {
+        client.says(format!("USER {name}{}", "x".repeat(500))).await;
+        client.refused(500, "line_too_long").await;
+    }
+    client.says("USER carol").await;
+    client.hears("331 ").await;
+    client.says(format!("PASS {}", "x".repeat(500))).await;
+    client.refused(500, "line_too_long").await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    for verb in ["PASS", "ACCT"] {
+        client.says(format!("{verb} {}", "x".repeat(500))).await;
+        client.refused(500, "line_too_long").await;
+    }
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "230 Welcome").await;
+    client.hears("230 ").await;
+}
+
+/// It would be the answer to a USER that the server has taken out of some other line.
+#[tokio::test]
+async fn a_password_behind_the_login_is_503_and_goes_nowhere() {
+    let mut scene = Scene::plain().await;
+    scene.client.says("PASS sesame").await;
+    scene.client.refused(503, "user_first").await;
     scene.goes_on().await;
 }
 

@@ -1,13 +1,14 @@
 //! `backends`: the servers behind.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::listeners::Bound;
 use super::names::{host_name, label};
 use super::read::{Flaw, Read, Reader, Section};
-use super::scalars::{choice, number, readable_file, text, write};
+use super::scalars::{choice, number, readable_file, size, text, write};
 use crate::backend::{DataPreference, Security, ServerAddress, Settings};
 use crate::config::problems::quoted;
 use crate::config::raw::{Node, Value};
@@ -16,6 +17,9 @@ use crate::tls::Verification;
 
 const VERSIONS: &[(&str, Option<ProxyVersion>)] =
     &[("none", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
+
+/// Of less a login would not pass; nothing longer comes from a client (`limits.command_length`).
+const COMMAND_LENGTH: RangeInclusive<usize> = 128..=64 << 10;
 
 /// The mode of a back leg without what a TLS leg needs beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +74,14 @@ fn backend(reader: &mut Reader<'_>, entry: &Node, bound: &[Bound<'_>]) -> Option
             &[("auto", DataPreference::Auto), ("passive", DataPreference::Passive), ("active", DataPreference::Active)],
         )
     });
+    let command_length = reader.value(section, "command_length", 500, |node| size(node, COMMAND_LENGTH));
     let proxy_protocol = reader.value(section, "proxy_protocol", None, |node| choice(node, VERSIONS));
     let security = match mode? {
         Mode::None => Security::None,
         Mode::Explicit => Security::Explicit(verification),
         Mode::Implicit => Security::Implicit(verification),
     };
-    Some(Settings { name: Arc::from(name?), server: server?, security, data, proxy_protocol })
+    Some(Settings { name: Arc::from(name?), server: server?, security, command_length, data, proxy_protocol })
 }
 
 /// The one server. The key is a list already, so that a file need not change when there may be several.

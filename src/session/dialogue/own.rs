@@ -25,6 +25,7 @@ impl Dialogue {
             }
             Verb::Help => steps.push(Step::Answer(answers::help())),
             Verb::Host => steps.push(Step::Refuse(Verb::Host, Refusal::HostAfterLogin)),
+            Verb::Pass => steps.push(Step::Refuse(Verb::Pass, Refusal::UserFirst)),
             Verb::Pbsz => match self.protection.pbsz(command.argument()) {
                 Ok(()) => steps.push(Step::Answer(Reply::new(200, "PBSZ=0"))),
                 Err(refusal) => steps.push(Step::Refuse(Verb::Pbsz, refusal)),

@@ -78,7 +78,7 @@ impl Dialogue {
         let recorded = is_recorded(&command);
         let kept = (self.premises.recorded && recorded).then(|| command.clone());
         let cleared = match self.recording || !recorded {
-            true => clear(command, &self.premises.rights, &self.here),
+            true => clear(command, &self.premises.rights, &self.here, self.premises.command_length),
             false => Err(Refusal::AuditUnavailable),
         };
         cleared.map_err(|refusal| {

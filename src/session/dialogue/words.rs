@@ -24,6 +24,8 @@ pub struct Premises {
     pub preference: DataPreference,
     /// How data connections with the backend are protected.
     pub back: Protection,
+    /// The longest command that the backend is known to take as one, in bytes without the line end.
+    pub command_length: usize,
     /// What the user may do.
     pub rights: Rights,
     /// PORT and EPRT are allowed.

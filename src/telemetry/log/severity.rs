@@ -29,6 +29,7 @@ impl Severity {
             // An attempt to bounce, a limit that was reached, a client that must be set up differently.
             Refusal::ForeignAddress
             | Refusal::PrivilegedPort
+            | Refusal::LineTooLongForServer
             | Refusal::CommandPipelineFull
             | Refusal::ProxyHeaderMissing
             | Refusal::ProxyHeaderWrong

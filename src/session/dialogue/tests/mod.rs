@@ -29,6 +29,7 @@ pub(super) fn premises() -> Premises {
         backend: "10.0.0.1".parse().unwrap(),
         preference: DataPreference::Auto,
         back: Protection::Clear,
+        command_length: 500,
         rights: crate::policy::Rights::default(),
         active: true,
         recorded: false,
