@@ -48,6 +48,7 @@ impl Why {
                 BackendFailure::Closed => "backend_closed",
                 BackendFailure::Reset => "backend_reset",
                 BackendFailure::Nonsense => "backend_nonsense",
+                BackendFailure::Unasked => "backend_unasked",
                 BackendFailure::NotReady => "backend_not_ready",
                 BackendFailure::TlsRefused => "backend_tls_refused",
                 BackendFailure::TlsFailed => "backend_tls_failed",

@@ -110,7 +110,7 @@ impl BackLeg {
     /// When the backend closes, breaks, or sends what is no reply.
     pub async fn turn(&mut self, read: bool) -> Result<BackEvent, BackendError> {
         loop {
-            if read && let Some(line) = self.next_line()? {
+            if read && let Some(line) = self.said_already()? {
                 return Ok(BackEvent::Line(line));
             }
             let replies = &mut self.replies;
@@ -126,11 +126,24 @@ impl BackLeg {
         }
     }
 
+    /// A line that came together with the one before. It is no reply to anything that is sent from now on.
+    ///
+    /// # Errors
+    /// When what came is no reply.
+    pub fn said_already(&mut self) -> Result<Option<ReplyLine>, BackendError> {
+        self.replies.next_line().map_err(|flaw| match flaw {
+            ReplyFlaw::NotAReply | ReplyFlaw::TooLong => BackendError::new(BackendFailure::Nonsense, flaw.to_string()),
+        })
+    }
+
     /// Sends a command and reads its final reply; preliminary ones are passed over.
     ///
     /// # Errors
-    /// As [`Self::turn`], and when the reply is not there within `deadline`.
+    /// As [`Self::turn`], when the reply is not there within `deadline`, and when one is there before the command.
     pub async fn exchange(&mut self, command: &Cleared, deadline: Duration) -> Result<WholeReply, BackendError> {
+        if self.said_already()?.is_some() {
+            return Err(BackendError::new(BackendFailure::Unasked, BackendFailure::Unasked.text()));
+        }
         self.send(command);
         self.final_reply(deadline).await
     }
@@ -170,7 +183,7 @@ impl BackLeg {
         loop {
             let BackEvent::Line(line) = self.turn(true).await? else { continue };
             let (code, last) = (line.code, line.last);
-            bytes += line.bytes.len();
+            bytes += line.weight();
             if bytes > WHOLE_REPLY {
                 return Err(BackendError::new(BackendFailure::Nonsense, "a reply without an end"));
             }
@@ -181,12 +194,6 @@ impl BackLeg {
                 return Ok(WholeReply { code, lines });
             }
         }
-    }
-
-    fn next_line(&mut self) -> Result<Option<ReplyLine>, BackendError> {
-        self.replies.next_line().map_err(|flaw| match flaw {
-            ReplyFlaw::NotAReply | ReplyFlaw::TooLong => BackendError::new(BackendFailure::Nonsense, flaw.to_string()),
-        })
     }
 }
 

@@ -153,6 +153,7 @@ labelled! {
         Closed "closed" "it closed the connection",
         Reset "reset" "it reset the connection",
         Nonsense "nonsense" "it sent what is no reply",
+        Unasked "unasked" "it sent a reply that nothing had asked for, so which reply belongs to which command is not known",
         NotReady "not_ready" "it greeted with 4xx or 5xx",
         TlsRefused "tls_refused" "it does not offer TLS",
         TlsFailed "tls_failed" "the TLS handshake with it failed",

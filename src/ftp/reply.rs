@@ -187,6 +187,11 @@ pub struct ReplyLine {
 }
 
 impl ReplyLine {
+    /// What it takes while it is kept, in bytes. A line with nothing on it takes something, too.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
+
     /// What stands behind the code on a first or last line; the whole line otherwise.
     pub fn text(&self) -> &[u8] {
         if self.first || self.last { self.bytes.get(4..).unwrap_or_default() } else { &self.bytes }

@@ -128,12 +128,7 @@ impl Cleared {
 /// # Errors
 /// When the verb is the gateway's own or nobody's, the command is too long, asks for a way of transfer that cannot be
 /// relayed, or is not among the user's rights.
-pub fn clear(
-    command: Command,
-    rights: &Rights,
-    here: &WorkingDirectory,
-    longest: usize,
-) -> Result<Cleared, Refusal> {
+pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory, longest: usize) -> Result<Cleared, Refusal> {
     // STAT with a path is a listing on the control connection. STAT without one would show the backend's address.
     let listing_stat = command.verb() == Verb::Stat && command.has_argument();
     match disposition(command.verb()) {

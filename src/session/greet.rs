@@ -87,6 +87,10 @@ impl Lobby {
             if *self.context.course.borrow() != Course::Serve {
                 return Err((By::Gateway, Why::Refused(Refusal::Draining)));
             }
+            // Also where commands are always there already.
+            if Instant::now() >= self.deadline {
+                return Err((By::Client, Why::Reason(Reason::LoginTimeout)));
+            }
             match self.waiting.pop_front() {
                 Some(Pending::Command(command)) => return Ok(command),
                 Some(Pending::Flawed(refusal)) => {
@@ -216,7 +220,8 @@ impl Lobby {
         }
         self.sni = None;
         self.tls = None;
-        self.end_tls().await
+        let too_late = || Leave::silently(None, By::Client, Stage::Greeting, Why::Reason(Reason::LoginTimeout));
+        timeout_at(self.deadline, self.end_tls()).await.unwrap_or_else(|_| Err(too_late()))
     }
 
     pub(super) fn answer(&mut self, reply: &Reply) {
@@ -251,7 +256,8 @@ impl Lobby {
     async fn start_tls(self, protection: ProtectionState) -> Result<Self, Leave> {
         let Self { front, context, host, .. } = self;
         let failed = |why| Leave::silently(None, By::Client, Stage::Handshake, why);
-        let (began, deadline) = (Instant::now(), context.settings().timeouts.tls_handshake);
+        let began = Instant::now();
+        let deadline = context.settings().timeouts.tls_handshake.min(self.deadline.saturating_duration_since(began));
         let looked = match timeout(deadline, front.look()).await {
             Ok(Look::Tls) => Ok(()),
             Ok(Look::Header) => return Err(failed(Why::Refused(Refusal::ProxyHeaderForeign))),

@@ -70,6 +70,16 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
     let (mut lobby, mut stand) = Stand::new(logged_in);
     stand.dialogue.set_recording(lobby.context.surroundings.observer.can_record());
     let mut steps = VecDeque::new();
+    let failure = match stand.back.said_already() {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(BackendFailure::Unasked),
+        Err(error) => Some(error.failure),
+    };
+    if let Some(failure) = failure {
+        let mut next = Vec::new();
+        stand.dialogue.handle(Input::BackGone(failure), &mut next);
+        steps.extend(next);
+    }
     for pending in std::mem::take(&mut lobby.waiting) {
         let mut next = Vec::new();
         let input = match pending {
@@ -140,18 +150,8 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
             Input::Drain
         } else {
             tokio::select! {
-                event = lobby.front.turn(wants_commands), if !client_gone => match event {
-                    Ok(FrontEvent::Drained) => continue,
-                    Ok(FrontEvent::Flawed(refusal)) => Input::Flawed(refusal),
-                    Ok(FrontEvent::Command(command)) => {
-                        lobby.context.observe(&Event::Command { who: &lobby.context.who, verb: command.verb() });
-                        Input::Command(command)
-                    }
-                    Err(why) => {
-                        client_gone = true;
-                        Input::ClientGone(lobby.context.client_closed(&why))
-                    }
-                },
+                // What the backend has said already is no reply to what the client says now, so it is heard first.
+                biased;
                 event = stand.back.turn(wants_replies), if !back_gone => match event {
                     Ok(BackEvent::Drained) => continue,
                     Ok(BackEvent::Line(line)) => {
@@ -164,6 +164,18 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                         Input::BackGone(error.failure)
                     }
                 },
+                event = lobby.front.turn(wants_commands), if !client_gone => match event {
+                    Ok(FrontEvent::Drained) => continue,
+                    Ok(FrontEvent::Flawed(refusal)) => Input::Flawed(refusal),
+                    Ok(FrontEvent::Command(command)) => {
+                        lobby.context.observe(&Event::Command { who: &lobby.context.who, verb: command.verb() });
+                        Input::Command(command)
+                    }
+                    Err(why) => {
+                        client_gone = true;
+                        Input::ClientGone(lobby.context.client_closed(&why))
+                    }
+                },
                 news = stand.pair.next() => news,
                 expired = expiry(timer) => {
                     if expired == Timer::DataConnect {
@@ -174,10 +186,36 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                 _ = lobby.context.course.changed() => continue,
             }
         };
-        rearm(&mut timer, &input);
+        let mut anew = timer.is_some_and(|(timer, _)| begins_anew(timer, &input));
         stand.dialogue.set_recording(lobby.context.surroundings.observer.can_record());
         let mut next = Vec::new();
+        let mut input = input;
+        // All that has come is heard before the client's next command goes out.
+        while let Input::Reply(line) = input {
+            let behind = match stand.back.said_already() {
+                Ok(None) => {
+                    input = Input::Reply(line);
+                    break;
+                }
+                Ok(Some(behind)) => {
+                    stand.hear(&behind);
+                    Input::Reply(behind)
+                }
+                Err(error) => {
+                    back_gone = true;
+                    stand.report_back_gone(&lobby, &error);
+                    Input::BackGone(error.failure)
+                }
+            };
+            stand.dialogue.hear(line, &mut next);
+            anew |= timer.is_some_and(|(timer, _)| begins_anew(timer, &behind));
+            input = behind;
+        }
         stand.dialogue.handle(input, &mut next);
+        let heard = next.iter().any(|step| matches!(step, Step::Pass(_)));
+        if anew || (heard && matches!(timer, Some((Timer::BackendReply, _)))) {
+            timer = None;
+        }
         steps.extend(next);
     }
 }
@@ -400,20 +438,16 @@ fn arm(timer: &mut Option<(Timer, Instant)>, wanted: Option<Timer>, timeouts: &T
     });
 }
 
-/// A command starts the idle time anew, a reply line the backend's time, and of replies that the client does not hear the
-/// last one; the timer is set again at the next turn.
-fn rearm(timer: &mut Option<(Timer, Instant)>, input: &Input) {
-    let anew = matches!(
-        (&timer, input),
-        (Some((Timer::Idle, _)), Input::Command(_) | Input::Flawed(_))
-            | (Some((Timer::BackendReply | Timer::Quiet, _)), Input::Reply(_))
-    ) || matches!(
-        (&timer, input),
-        (Some((Timer::UnheardReply, _)), Input::Reply(line)) if line.last && !line.code.is_preliminary()
+/// Whether a timer is set again at the next turn: a command starts the idle time anew, and a final reply that the client
+/// does not hear the time for the next one. A line that the client hears starts the backend's time anew as well; one that
+/// it does not hear could be the next of a reply without an end.
+fn begins_anew(timer: Timer, input: &Input) -> bool {
+    let command = matches!((timer, input), (Timer::Idle, Input::Command(_) | Input::Flawed(_)));
+    let reply = matches!(
+        (timer, input),
+        (Timer::UnheardReply | Timer::Quiet, Input::Reply(line)) if line.last && !line.code.is_preliminary()
     );
-    if anew || matches!(input, Input::Expired(_)) {
-        *timer = None;
-    }
+    command || reply || matches!(input, Input::Expired(_))
 }
 
 async fn expiry(timer: Option<(Timer, Instant)>) -> Timer {

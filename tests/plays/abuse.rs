@@ -210,7 +210,7 @@ async fn features_are_collected_within_bounds() {
     scene.client.says("FEAT").await;
     scene.backend.hears("FEAT").await;
     scene.backend.talk.say_raw("211-Features:\r\n").await;
-    let many: String = (0..5000).map(|number| format!(" X{number:04}\r\n")).collect();
+    let many: String = (0..1500).map(|number| format!(" X{number:04}\r\n")).collect();
     scene.backend.talk.say_raw(&many).await;
     good.says("PWD").await;
     actor.hears_and_says("PWD", "257 \"/\"").await;

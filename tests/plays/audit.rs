@@ -291,6 +291,8 @@ async fn what_is_refused_is_told_with_its_reason_and_its_path() {
         desk.setup().with("access", "deny: 127.0.0.9, commands: [{ allow: [read, write], paths: [\"/in/**\"] }]");
     let mut scene = Scene::open(setup).await;
     scene.client.says("PWD").await;
+    // Twice, for a rule goes by it.
+    is_asked_where(&mut scene, "/home").await;
     is_asked_where(&mut scene, "/home").await;
     scene.backend.hears_and_says("PWD", "257 \"/home\"").await;
     scene.client.hears("257 ").await;

@@ -18,8 +18,9 @@ async fn passes(scene: &mut Scene, command: &str) {
     scene.client.hears("250 Done").await;
 }
 
-/// The gateway asks where it is, and this is the answer.
+/// The gateway asks where it is, twice, and this is the answer.
 async fn is_asked(scene: &mut Scene, answer: &str) {
+    scene.backend.hears_and_says("PWD", answer).await;
     scene.backend.hears_and_says("PWD", answer).await;
 }
 
@@ -135,6 +136,7 @@ async fn a_folder_that_another_session_renames_leads_nowhere_up() {
     let mut backend = scene.stage.logs_in(&mut other).await;
     other.says("RNFR /out/e/f/g").await;
     backend.hears_and_says("PWD", "257 \"/\"").await;
+    backend.hears_and_says("PWD", "257 \"/\"").await;
     backend.hears_and_says("RNFR /out/e/f/g", "350 What to").await;
     other.hears("350 ").await;
     other.says("RNTO /out/g").await;
@@ -183,13 +185,34 @@ async fn paths_go_by_where_the_server_says_it_is() {
     scene.client.says("MKD z").await;
     is_asked(&mut scene, "257 \"/\"").await;
     scene.client.refused(550, "path_denied").await;
-    // The client's own PWD tells as well, and MKD's 257 does not.
+    // The client's own PWD tells nothing, and neither does MKD's 257.
     passes(&mut scene, "CWD /").await;
     scene.client.says("PWD").await;
     is_asked(&mut scene, "257 \"/\"").await;
     scene.backend.hears_and_says("PWD", "257 \"/in/deep\"").await;
     scene.client.hears("257 \"/in/deep\"").await;
-    scene.uploads().await;
+    is_refused(&mut scene, "MKD y", 550, "path_denied").await;
+}
+
+/// A server that answers something twice is one reply ahead from then on, and a MKD's 257 looks like a PWD's.
+#[tokio::test]
+async fn a_server_that_is_one_reply_ahead_leads_nobody_out() {
+    let mut scene = Scene::open(ruled("{ allow: [read, write], paths: [\"/in/**\"] }")).await;
+    scene.client.says("SIZE /in/x").await;
+    is_asked(&mut scene, "257 \"/in\"").await;
+    // The second of them comes when the next command is with the server.
+    scene.client.talk.say_raw("MKD /in/zz\r\nCWD /secret\r\nSIZE x\r\n").await;
+    scene.backend.hears_and_says("SIZE /in/x", "500 Too long").await;
+    scene.client.hears("500 Too long").await;
+    scene.backend.hears_and_says("MKD /in/zz", "500 What").await;
+    scene.client.hears("500 What").await;
+    scene.backend.hears_and_says("CWD /secret", "500 What").await;
+    scene.client.hears("500 What").await;
+    // Two replies ahead, the gateway's PWD is answered with MKD's, and the next one with CWD's.
+    scene.backend.hears_and_says("PWD", "257 \"/in/zz\" made").await;
+    scene.backend.hears_and_says("PWD", "250 You are there").await;
+    scene.client.refused(421, "backend_unasked").await;
+    scene.client.ends().await;
 }
 
 #[tokio::test]
@@ -224,7 +247,7 @@ async fn a_server_that_does_not_say_where_it_is_fails_closed() {
             is_asked(&mut scene, answer).await;
             scene.backend.hears_and_says("CWD x", "250 Done").await;
         } else {
-            scene.backend.hears_and_says("PWD", "257 \"nowhere\"").await;
+            is_asked(&mut scene, "257 \"nowhere\"").await;
             scene.backend.hears_and_says("CWD x", "250 Done").await;
         }
         scene.client.hears("250 ").await;

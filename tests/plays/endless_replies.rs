@@ -39,6 +39,12 @@ async fn goes_on_for_ever(backend: &mut Actor, line: &str) {
 }
 
 async fn ends_with_nonsense(scene: &mut Scene, line: &str) {
+    ends_with_nonsense_behind(scene, line, line).await;
+}
+
+/// A line, and behind it another, again and again.
+async fn ends_with_nonsense_behind(scene: &mut Scene, first: &str, line: &str) {
+    scene.backend.says(first).await;
     let Scene { stage, client, backend } = scene;
     let mut good = Good::comes(stage).await;
     let heard = async {
@@ -77,9 +83,24 @@ async fn the_reply_to_the_gateways_own_question_has_an_end() {
 }
 
 #[tokio::test]
-async fn what_nobody_asked_for_has_an_end() {
+async fn what_follows_a_transfer_has_an_end() {
     let mut scene = Scene::plain().await;
-    ends_with_nonsense(&mut scene, "200 By the way").await;
+    scene.downloads().await;
+    ends_with_nonsense(&mut scene, "226 By the way").await;
+}
+
+/// A line of nothing takes memory, too.
+#[tokio::test]
+async fn lines_of_nothing_have_an_end() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = scene.begins("STOR file").await;
+    transfer.client.finishes().await;
+    assert_eq!(transfer.backend.ends().await, End::Fin);
+    ends_with_nonsense_behind(&mut scene, "226-Stored, and", "").await;
+    let mut scene = Scene::plain().await;
+    scene.client.says("PASV").await;
+    scene.backend.hears("PASV").await;
+    ends_with_nonsense_behind(&mut scene, "227-Entering", "").await;
 }
 
 #[tokio::test]
@@ -113,7 +134,11 @@ async fn final_replies_have_an_end() {
 
 #[tokio::test]
 async fn a_reply_during_login_has_an_end() {
-    for (name, line) in [("USER bob", "331-Password"), ("PASS sesame", "230-Welcome")] {
+    for (name, first, line) in [
+        ("USER bob", "331-Password", "331-Password"),
+        ("PASS sesame", "230-Welcome", "230-Welcome"),
+        ("PASS sesame", "230-Welcome", ""),
+    ] {
         let stage = Stage::plain().await;
         let mut good = Good::comes(&stage).await;
         let mut client = stage.secured_client().await;
@@ -126,6 +151,7 @@ async fn a_reply_during_login_has_an_end() {
             client.says(name).await;
             backend.hears(name).await;
         }
+        backend.says(first).await;
         tokio::join!(goes_on_for_ever(&mut backend, line), client.refused(421, "backend_nonsense"), good.goes_on());
         stage.counts(NONSENSE, 1).await;
         good.goes_on().await;
@@ -144,14 +170,42 @@ async fn a_reply_that_the_client_does_not_hear_has_one_deadline_for_all_its_line
         if command == "FEAT" {
             backend.says("211-Features").await;
         }
-        let drips = async {
-            let mut pace = tokio::time::interval(Duration::from_millis(100));
-            while backend.talk.wire.write(format!("{line}\r\n").as_bytes()).await.is_ok() {
-                pace.tick().await;
-            }
-        };
-        tokio::join!(drips, client.refused(421, "backend_timeout"), good.goes_on());
+        tokio::join!(drips(backend, line), client.refused(421, "backend_timeout"), good.goes_on());
         stage.counts("backend_failures_total{backend=\"legacy\",reason=\"timeout\"}", 1).await;
+    }
+}
+
+/// Lines of a reply, now and then, for as long as somebody takes them.
+async fn drips(backend: &mut Actor, line: &str) {
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    while backend.talk.wire.write(format!("{line}\r\n").as_bytes()).await.is_ok() {
+        pace.tick().await;
+    }
+}
+
+/// The client hears it when it is whole.
+#[tokio::test]
+async fn a_final_reply_has_one_deadline_for_all_its_lines() {
+    for line in ["", " and", "226-and"] {
+        let mut scene = Scene::open(Setup::new().with("timeouts", "backend_reply: 500ms")).await;
+        let mut transfer = scene.begins("STOR file").await;
+        transfer.client.finishes().await;
+        assert_eq!(transfer.backend.ends().await, End::Fin);
+        scene.backend.says("226-Stored").await;
+        tokio::join!(drips(&mut scene.backend, line), scene.client.refused(421, "backend_timeout"));
+        scene.stage.counts("transfers_total{direction=\"upload\",result=\"backend_silent\"}", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_follows_abor_has_a_deadline() {
+    for line in ["", "226-and", "150 Wait"] {
+        let mut scene = Scene::open(Setup::new().with("timeouts", "backend_reply: 500ms")).await;
+        let _transfer = scene.begins("RETR file").await;
+        scene.client.says("ABOR").await;
+        scene.client.hears("426 ").await;
+        scene.backend.hears_and_says("ABOR", "426 Cut\r\n226-And").await;
+        tokio::join!(drips(&mut scene.backend, line), scene.client.refused(421, "backend_timeout"));
     }
 }
 

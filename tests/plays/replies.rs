@@ -157,7 +157,6 @@ async fn a_350_is_an_answer() {
     scene.client.hears("250 Renamed").await;
 }
 
-/// What nobody asked for would be taken for the reply to the next command.
 /// Which comes while the bytes are on their way: the client would take it for the answer to its next command.
 #[tokio::test]
 async fn a_second_final_reply_to_a_transfer_is_swallowed() {
@@ -175,12 +174,64 @@ async fn a_second_final_reply_to_a_transfer_is_swallowed() {
     scene.goes_on().await;
 }
 
+/// From then on nobody knows which reply belongs to which command.
 #[tokio::test]
-async fn a_reply_that_nobody_asked_for_is_swallowed() {
+async fn a_reply_that_nobody_asked_for_ends_the_session() {
     let mut scene = Scene::plain().await;
     scene.backend.says("220-By the way\r\n220 nothing").await;
+    scene.client.refused(421, "backend_unasked").await;
+    assert_eq!(scene.client.ends().await, End::CloseNotify);
+    scene.stage.counts("backend_failures_total{backend=\"legacy\",reason=\"unasked\"}", 1).await;
+    scene.stage.is_empty().await;
+}
+
+/// The second would be taken for the reply to what the client has sent ahead.
+#[tokio::test]
+async fn two_replies_to_one_command_end_the_session() {
+    for replies in ["213 5\r\n213 5", "500-What\r\n500 what\r\n500-And\r\n what else", "550 No\r\n150 Wait"] {
+        let mut scene = Scene::plain().await;
+        scene.client.talk.say_raw("SIZE x\r\nDELE x\r\nPWD\r\n").await;
+        scene.backend.hears_and_says("SIZE x", replies).await;
+        scene.client.reply("the first of them").await;
+        scene.client.refused(421, "backend_unasked").await;
+        // Nothing more has gone to the server.
+        scene.backend.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn two_replies_to_a_command_of_the_login_end_it() {
+    for (name, replies) in [("USER bob", "331 Password\r\n331 Password"), ("PASS sesame", "230 In\r\n230 In")] {
+        let stage = Stage::plain().await;
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears("USER bob").await;
+        if name.starts_with("PASS") {
+            backend.says("331 Password").await;
+            client.hears("331 ").await;
+            client.says(name).await;
+            backend.hears(name).await;
+        }
+        backend.says(replies).await;
+        client.reply("the first of them").await;
+        if name.starts_with("USER") {
+            client.says("PASS sesame").await;
+        }
+        client.refused(421, "backend_unasked").await;
+    }
+}
+
+/// Some servers say more behind a transfer than they have to. As long as nothing else has been asked, that is told apart.
+#[tokio::test]
+async fn what_follows_a_transfer_is_swallowed() {
+    let mut scene = Scene::plain().await;
+    scene.downloads().await;
+    scene.backend.says("226-By the way\r\n226 nothing").await;
     scene.client.talk.hears_nothing().await;
     scene.goes_on().await;
+    scene.backend.says("226 And another thing").await;
+    scene.client.refused(421, "backend_unasked").await;
 }
 
 /// A download whose replies come in this way, around the data; the client hears these and the content whole.

@@ -52,6 +52,20 @@ async fn login_is_not_made_longer_by_rein() {
     stage.is_empty().await;
 }
 
+/// Neither by the time that the end of TLS may take, nor by that of a handshake, and both begin as often as one likes.
+#[tokio::test]
+async fn login_is_not_made_longer_by_the_end_of_tls_or_its_beginning() {
+    let stage = Stage::start(timeouts("login: 500ms").with("timeouts", "tls_handshake: 1h")).await;
+    let mut client = stage.secured_client().await;
+    client.says_and_hears("REIN", "220 ").await;
+    assert_eq!(client.ends().await, End::Fin);
+    stage.counts("sessions_total{listener=\"explicit\",outcome=\"login_timeout\"}", 1).await;
+    let mut client = stage.client().await;
+    client.says_and_hears("AUTH TLS", "234 ").await;
+    assert_eq!(client.ends().await, End::Fin);
+    stage.is_empty().await;
+}
+
 #[tokio::test]
 async fn login_between_user_and_pass() {
     let stage = Stage::start(timeouts("login: 300ms")).await;

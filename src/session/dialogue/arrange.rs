@@ -102,12 +102,15 @@ impl Dialogue {
             IpAddr::V6(_) => (DataMode::Eprt, Cleared::own(Verb::Eprt, write_eprt(endpoint))),
         };
         arranging.stage = Stage::Asked(mode, Vec::new());
-        steps.push(Step::Forward(command));
+        self.send(command, steps);
     }
 
     pub(super) fn arranging_reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
         let Phase::Arranging(arranging) = &mut self.phase else { return };
-        let Stage::Asked(mode, others) = &mut arranging.stage else { return };
+        let Stage::Asked(mode, others) = &mut arranging.stage else {
+            self.unasked(steps);
+            return;
+        };
         let mode = *mode;
         let found = match (mode, line.code.number()) {
             // The address is ignored: the data connection goes to the host of the control connection.
@@ -127,7 +130,7 @@ impl Dialogue {
             if let Some(next) = others.pop() {
                 let others = std::mem::take(others);
                 arranging.stage = Stage::Asked(next, others);
-                steps.push(Step::Forward(Cleared::own_bare(verb_of(next))));
+                self.send(Cleared::own_bare(verb_of(next)), steps);
             } else {
                 self.arranging_failed(Some(line.code.number()), steps);
             }
@@ -162,7 +165,7 @@ impl Dialogue {
                     DataMode::Epsv if self.premises.backend.is_ipv4() => vec![DataMode::Pasv],
                     DataMode::Epsv | DataMode::Port | DataMode::Eprt => Vec::new(),
                 };
-                steps.push(Step::Forward(Cleared::own_bare(verb_of(first))));
+                self.send(Cleared::own_bare(verb_of(first)), steps);
                 Stage::Asked(first, other)
             }
         };

@@ -105,6 +105,7 @@ impl Dialogue {
             steps.push(Step::Answer(reply));
         }
         self.phase = Phase::Idle;
+        self.afterwards = true;
     }
 
     /// The session ends in the middle of whatever it was doing.
@@ -118,6 +119,7 @@ impl Dialogue {
     /// The client has its answer; `owed` replies of the backend are still to come.
     fn settle(&mut self, owed: u8, steps: &mut Vec<Step>) {
         self.phase = Phase::Idle;
+        self.afterwards = true;
         if owed > 0 {
             self.phase = Phase::Settling { owed, seen: 0, heard: false };
         } else {
@@ -129,7 +131,7 @@ impl Dialogue {
     /// offset that REST gave for this one.
     pub(super) fn forget_restart(&mut self, steps: &mut Vec<Step>) {
         if self.restart.take().is_some() {
-            steps.push(Step::Forward(Cleared::own(Verb::Rest, "0")));
+            self.send(Cleared::own(Verb::Rest, "0"), steps);
             self.phase = Phase::Settling { owed: 1, seen: 0, heard: false };
         }
     }

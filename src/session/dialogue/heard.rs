@@ -4,7 +4,7 @@ use super::record::Noted;
 use super::{BackendFailure, Dialogue, Phase, Step, TransferResult};
 use crate::event::{By, Why};
 use crate::ftp::{ReplyLine, Verb};
-use crate::policy::WorkingDirectory;
+use crate::policy::{Cleared, WorkingDirectory};
 use crate::session::answers;
 
 /// What is kept of a FEAT reply.
@@ -17,7 +17,7 @@ const UNHEARD: usize = 64 * 1024;
 impl Dialogue {
     /// A line of a reply. What goes on to the client is bounded by what the client takes; the rest is bounded here.
     pub(super) fn reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
-        self.unheard += line.bytes.len();
+        self.unheard += line.weight();
         self.heard(line, steps);
         if self.unheard > UNHEARD && !matches!(self.phase, Phase::Over) {
             self.back_gone(BackendFailure::Nonsense, steps);
@@ -33,29 +33,49 @@ impl Dialogue {
             return;
         }
         match &mut self.phase {
-            // What nobody asked for is swallowed: the client would take it for the reply to its next command.
-            Phase::Idle | Phase::Over => {}
+            Phase::Over => {}
+            Phase::Idle => self.unasked(steps),
             Phase::Waiting { verb, noted } => {
                 let done = line.last && !line.code.is_preliminary();
                 let (code, noted) = (line.code, done.then(|| std::mem::replace(noted, Noted::Nothing)));
-                self.here.follow(*verb, &line);
+                let verb = *verb;
+                // A rule goes by what the gateway itself has asked: see `Phase::Locating`.
+                if !matches!(verb, Verb::Pwd | Verb::Xpwd) || !self.premises.rights.ask_for_paths() {
+                    self.here.follow(verb, &line);
+                }
                 self.pass(line, steps);
                 if let Some(noted) = noted {
                     self.phase = Phase::Idle;
                     self.noted(noted, code, steps);
                 }
             }
-            Phase::Locating => {
-                let done = line.last && !line.code.is_preliminary();
+            Phase::Locating { before } => {
+                let (before, code) = (before.take(), line.code);
+                let done = line.last && !code.is_preliminary();
                 self.here.follow(Verb::Pwd, &line);
-                if done && self.here == WorkingDirectory::Unasked {
+                if !done {
+                    self.phase = Phase::Locating { before };
+                    return;
+                }
+                if self.here == WorkingDirectory::Unasked {
                     self.here = WorkingDirectory::Unknown;
                 }
-                if done {
-                    self.phase = Phase::Idle;
+                match before {
+                    None if self.premises.rights.ask_for_paths() => {
+                        let before = Some((code, std::mem::take(&mut self.here)));
+                        self.send(Cleared::own_bare(Verb::Pwd), steps);
+                        self.phase = Phase::Locating { before };
+                    }
+                    Some(before) if before != (code, self.here.clone()) => {
+                        self.back_gone(BackendFailure::Unasked, steps);
+                    }
+                    Some(_) | None => self.phase = Phase::Idle,
                 }
             }
             Phase::Features(lines) => {
+                if line.code.is_preliminary() {
+                    return;
+                }
                 if !line.last {
                     if !line.first && lines.len() < FEATURE_LINES {
                         lines.push(line.bytes.trim_ascii().to_vec());
@@ -81,6 +101,7 @@ impl Dialogue {
                 *seen += 1;
                 if seen == owed {
                     self.phase = Phase::Idle;
+                    self.afterwards = true;
                 }
             }
             Phase::Resyncing { owed } => {
@@ -99,7 +120,7 @@ impl Dialogue {
     /// Passes a line on and remembers whether a reply of several lines is open on the client's side.
     pub(super) fn pass(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
         self.open = (!line.last).then_some(line.code);
-        self.unheard = self.unheard.saturating_sub(line.bytes.len());
+        self.unheard = self.unheard.saturating_sub(line.weight());
         steps.push(Step::Pass(line));
     }
 

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 
 use crate::event::Object;
 use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
-use crate::ftp::{Code, Command, Verb};
+use crate::ftp::{Code, Command, ReplyLine, Verb};
 use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, WorkingDirectory, disposition};
 
 use arrange::Arranging;
@@ -55,8 +55,10 @@ pub struct Dialogue {
     here: WorkingDirectory,
     /// A reply of several lines that has begun on the client's side.
     open: Option<Code>,
-    /// Bytes of replies since the last command that the client has not heard.
+    /// What replies weigh since the last command that the client has not heard.
     unheard: usize,
+    /// A transfer is over, and nothing has been sent to the backend since.
+    afterwards: bool,
     draining: bool,
     client_gone: Option<Reason>,
     /// The backend has gone behind its final reply to a transfer whose bytes are still on their way.
@@ -78,8 +80,11 @@ enum Phase {
     Idle,
     /// A command is with the backend.
     Waiting { verb: Verb, noted: Noted },
-    /// A PWD of the gateway's own is with the backend: a rule asks for paths, and the session may have moved.
-    Locating,
+    /// A PWD of the gateway's own is with the backend: a rule or the record asks for paths, and the session may have moved.
+    /// For a rule it is asked twice. Were replies shifted, by a backend that has answered something twice, then the first of
+    /// them would belong to an earlier command, perhaps to MKD, whose reply is a 257 as well; but the second would not be the
+    /// same. `before`: what the first was.
+    Locating { before: Option<(Code, WorkingDirectory)> },
     /// FEAT is with the backend.
     Features(Vec<Vec<u8>>),
     /// A data connection is being arranged.
@@ -136,6 +141,7 @@ impl Dialogue {
             here: WorkingDirectory::Unasked,
             open: None,
             unheard: 0,
+            afterwards: false,
             draining: false,
             client_gone: None,
             back_gone: None,
@@ -169,7 +175,7 @@ impl Dialogue {
             Phase::Idle if self.awaits_client() => Some(Timer::Reservation),
             Phase::Idle => Some(Timer::Idle),
             Phase::Waiting { .. } => Some(Timer::BackendReply),
-            Phase::Locating | Phase::Features(_) => Some(Timer::UnheardReply),
+            Phase::Locating { .. } | Phase::Features(_) => Some(Timer::UnheardReply),
             Phase::Arranging(arranging) => arranging.timer(),
             Phase::Transfer(transfer) => transfer.timer(),
             Phase::Settling { heard: false, .. } => Some(Timer::UnheardReply),
@@ -193,6 +199,19 @@ impl Dialogue {
         if matches!(self.phase, Phase::Over) {
             return;
         }
+        self.take(input, steps);
+        self.run_queue(steps);
+    }
+
+    /// A line of the backend's, with which another came: the client's next command has to wait until that is heard, too.
+    /// It would be taken for the reply to the command.
+    pub fn hear(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
+        if !matches!(self.phase, Phase::Over) {
+            self.reply(line, steps);
+        }
+    }
+
+    fn take(&mut self, input: Input, steps: &mut Vec<Step>) {
         match input {
             Input::Command(command) => self.command(command, steps),
             Input::Flawed(refusal) => self.wait(Pending::Flawed(refusal), steps),
@@ -207,7 +226,6 @@ impl Dialogue {
             Input::Expired(timer) => self.expired(timer, steps),
             Input::Drain => self.draining = true,
         }
-        self.run_queue(steps);
     }
 
     /// The gateway stops: a running transfer is cut on both legs. The session is over.
@@ -279,8 +297,8 @@ impl Dialogue {
         let disposed = disposition(verb);
         if self.asks_where(&command) {
             self.queue.push_front(Pending::Command(command));
-            steps.push(Step::Forward(Cleared::own_bare(Verb::Pwd)));
-            self.phase = Phase::Locating;
+            self.send(Cleared::own_bare(Verb::Pwd), steps);
+            self.phase = Phase::Locating { before: None };
             return;
         }
         match disposed {
@@ -296,10 +314,25 @@ impl Dialogue {
         match self.cleared(command) {
             Ok(cleared) => {
                 let (verb, noted) = (cleared.command().verb(), self.note(cleared.command()));
-                steps.push(Step::Forward(cleared));
+                self.send(cleared, steps);
                 self.phase = Phase::Waiting { verb, noted };
             }
             Err(denied) => steps.push(denied.step()),
+        }
+    }
+
+    /// Sends to the backend. From now on what it says is a reply to this.
+    fn send(&mut self, cleared: Cleared, steps: &mut Vec<Step>) {
+        self.afterwards = false;
+        steps.push(Step::Forward(cleared));
+    }
+
+    /// The backend has said something although nothing is with it. Behind a transfer some servers say more than they have
+    /// to; the client would take it for the reply to its next command. At any other time replies and commands do not belong
+    /// together any more: what seems to be the reply to one is the reply to another, and rules and records go by it.
+    fn unasked(&mut self, steps: &mut Vec<Step>) {
+        if !self.afterwards {
+            self.back_gone(BackendFailure::Unasked, steps);
         }
     }
 
@@ -320,12 +353,12 @@ impl Dialogue {
             (Phase::Settling { owed, seen, .. }, Timer::Quiet) => {
                 let owed = owed.saturating_sub(*seen) + 1;
                 self.phase = Phase::Resyncing { owed };
-                steps.push(Step::Forward(Cleared::own_bare(Verb::Pwd)));
+                self.send(Cleared::own_bare(Verb::Pwd), steps);
             }
             (Phase::Transfer(_), _) => self.transfer_expired(timer, steps),
             (
                 Phase::Waiting { .. }
-                | Phase::Locating
+                | Phase::Locating { .. }
                 | Phase::Features(_)
                 | Phase::Arranging(_)
                 | Phase::Settling { .. }

@@ -20,7 +20,7 @@ impl Dialogue {
                 steps.push(Step::Answer(Reply::new(200, "Noted.")));
             }
             Verb::Feat => {
-                steps.push(Step::Forward(Cleared::own_bare(Verb::Feat)));
+                self.send(Cleared::own_bare(Verb::Feat), steps);
                 self.phase = Phase::Features(Vec::new());
             }
             Verb::Help => steps.push(Step::Answer(answers::help())),
@@ -32,7 +32,7 @@ impl Dialogue {
             },
             Verb::Prot => self.prot(&command, steps),
             Verb::Quit => {
-                steps.push(Step::Forward(Cleared::own_bare(Verb::Quit)));
+                self.send(Cleared::own_bare(Verb::Quit), steps);
                 steps.push(Step::Answer(answers::goodbye(Why::Reason(Reason::Quit))));
                 self.end(By::Client, Why::Reason(Reason::Quit), steps);
             }

@@ -139,7 +139,7 @@ impl Dialogue {
         let backend_connects = matches!(back_mode, DataMode::Port | DataMode::Eprt);
         if backend_connects {
             self.use_restart(kind);
-            steps.push(Step::Forward(cleared.clone()));
+            self.send(cleared.clone(), steps);
         }
         self.phase = Phase::Transfer(Box::new(Transfer {
             kind,
@@ -209,8 +209,8 @@ impl Dialogue {
                 transfer.back = Back::Open;
                 if !transfer.forwarded {
                     transfer.forwarded = true;
-                    let kind = transfer.kind;
-                    steps.push(Step::Forward(transfer.cleared.clone()));
+                    let (kind, cleared) = (transfer.kind, transfer.cleared.clone());
+                    self.send(cleared, steps);
                     self.use_restart(kind);
                 }
             }
@@ -223,6 +223,10 @@ impl Dialogue {
 
     pub(super) fn transfer_reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
+        if !transfer.forwarded {
+            self.unasked(steps);
+            return;
+        }
         // The bytes are on their way, and all has been said about them: nobody has asked for more.
         if transfer.final_code.is_some() {
             return;

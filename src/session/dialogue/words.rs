@@ -207,7 +207,7 @@ pub enum Step {
 pub enum Timer {
     /// A command: `timeouts.idle`. Anew with each command.
     Idle,
-    /// The backend's reply: `timeouts.backend_reply`. Anew with each line.
+    /// The backend's reply: `timeouts.backend_reply`. Anew with each line that the client hears.
     BackendReply,
     /// A reply of the backend that the client does not hear: `timeouts.backend_reply` for all its lines. Nobody could tell
     /// one that goes on for ever from silence.

@@ -3,6 +3,7 @@
 mod ends;
 mod every_end;
 mod scripts;
+mod unasked;
 
 use super::*;
 use crate::backend::DataPreference;
