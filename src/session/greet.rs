@@ -222,11 +222,11 @@ impl Lobby {
         self.tls = None;
         let (deadline, mut course) = (self.deadline, self.context.course.clone());
         // In the middle of the end of TLS nothing can be said any more.
-        let left = |by, why| Err(Leave::silently(None, by, Stage::Greeting, why));
+        let left = |by, why| Leave::silently(None, by, Stage::Greeting, why);
         tokio::select! {
             ended = self.end_tls() => ended,
-            () = sleep_until(deadline) => left(By::Client, Why::Reason(Reason::LoginTimeout)),
-            _ = course.wait_for(|course| *course != Course::Serve) => left(By::Gateway, Why::Refused(Refusal::Draining)),
+            () = sleep_until(deadline) => Err(left(By::Client, Why::Reason(Reason::LoginTimeout))),
+            _ = course.wait_for(|course| *course != Course::Serve) => Err(left(By::Gateway, Why::Refused(Refusal::Draining))),
         }
     }
 
