@@ -101,6 +101,10 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(privileges) => privileges,
         Err(code) => return code,
     };
+    if let Err(error) = log.begin() {
+        tracing::error!(%error, "the log cannot be written: the system gives no thread for it");
+        return ExitCode::from(EXIT_INTERNAL);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -145,6 +149,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Pr
             return ExitCode::from(EXIT_INTERNAL);
         }
     };
+    metrics.watch_log(log.losses());
     let signals = (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
         tracing::error!("signals cannot be received");
@@ -205,8 +210,9 @@ async fn start(path: &Path, settings: Settings, metrics: Arc<Metrics>) -> Result
                 tracing::info!(certificate = identity.label, %fingerprint, "certificate loaded");
                 if self_signed {
                     tracing::warn!("the certificate is self-signed: clients cannot verify it. Set tls.certificates");
-                    // Clients must be told, however quiet the log is.
-                    print_line(&format!("self-signed certificate, SHA-256 fingerprint sha256:{fingerprint}"));
+                    // Clients must be told, however quiet the log is. Whoever reads it may take his time.
+                    let told = format!("self-signed certificate, SHA-256 fingerprint sha256:{fingerprint}");
+                    tokio::task::spawn_blocking(move || print_line(&told));
                 }
             }
             for (listener, address) in gateway.listeners() {

@@ -76,8 +76,6 @@ pub struct Newcomer {
     pub own: SocketAddr,
     /// TLS comes first (implicit listener).
     pub implicit: bool,
-    /// Whether the listener asks for a certificate; `None`: as all do.
-    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// What a session carries from stage to stage.
@@ -92,7 +90,6 @@ pub(super) struct Context {
     /// What a backend is told of the client.
     pub(super) endpoints: Endpoints,
     pub(super) implicit: bool,
-    client_certificate: Option<ClientCertificate>,
     pub(super) progress: Arc<Progress>,
 }
 
@@ -175,7 +172,8 @@ impl Context {
 
     /// Whether this client is asked for a certificate.
     pub(super) fn client_certificate(&self) -> ClientCertificate {
-        self.client_certificate.unwrap_or(self.settings().client_certificate)
+        let Settings { listener_certificates, client_certificate, .. } = self.settings();
+        listener_certificates.get(&self.who.listener).copied().unwrap_or(*client_certificate)
     }
 
     /// Until when a client that connects or begins anew now must have logged in.
@@ -207,7 +205,7 @@ impl Leave {
 
 /// Runs one session to its end and reports it.
 pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: watch::Receiver<Course>) -> Ended {
-    let Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate } = newcomer;
+    let Newcomer { tcp, permit, who, dialled, own, implicit } = newcomer;
     let progress = Arc::<Progress>::default();
     let context = Context {
         client: who.client.ip().to_canonical(),
@@ -218,7 +216,6 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
         surroundings,
         course,
         implicit,
-        client_certificate,
         progress: Arc::clone(&progress),
     };
     let who = Arc::clone(&context.who);

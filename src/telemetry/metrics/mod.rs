@@ -175,6 +175,11 @@ impl Metrics {
         self.pulled().watch_bans(count);
     }
 
+    /// Counts the lines that the log has lost so far, at each scrape; as [`Self::watch_passive_ports`].
+    pub fn watch_log(&self, lost: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.pulled().watch_log(lost);
+    }
+
     /// These certificates are in use, each with its name and when it expires in seconds since 1970. Replaces the ones
     /// before.
     pub fn set_certificates(&self, certificates: &[(String, i64)]) {
