@@ -261,6 +261,7 @@ impl Lobby {
 
     async fn start_tls(self, protection: ProtectionState) -> Result<Self, Leave> {
         let Self { front, context, host, .. } = self;
+        context.progress.is_at(Stage::Handshake);
         let failed = |why| Leave::silently(None, By::Client, Stage::Handshake, why);
         let began = Instant::now();
         // No handshake outlasts the login's time.
@@ -285,6 +286,7 @@ impl Lobby {
         };
         match front.secure(&mut tls, deadline.saturating_sub(began.elapsed())).await {
             Ok((front, sni, handshake)) => {
+                context.progress.is_at(Stage::Greeting);
                 context.observe(&Event::Handshake { who: &context.who, handshake, detail: "" });
                 if let Some(client) = tls.client() {
                     let (subject, issuer, serial) = (&client.subject, &client.issuer, &client.serial);
