@@ -4,6 +4,7 @@ mod ends;
 mod every_end;
 mod scripts;
 mod unasked;
+mod waiting;
 
 use super::*;
 use crate::backend::DataPreference;
