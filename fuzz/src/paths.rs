@@ -195,7 +195,8 @@ pub fn paths(bytes: &[u8]) {
         backend: [10, 0, 0, 1].into(),
         preference: DataPreference::Auto,
         back: Protection::Clear,
-        command_length: 500,
+        // Long lines are judged elsewhere.
+        command_length: usize::MAX,
         rights,
         active: false,
         recorded: false,
