@@ -34,7 +34,10 @@ pub use table::Arrival;
 /// How long a session waits for a port of its own before it shares one with another of which no more is known.
 const MOMENT: Duration = Duration::from_millis(250);
 /// How long a session waits for a port that it may have at all. Most reservations last for a few round trips.
-const WHILE: Duration = Duration::from_secs(2);
+const WHILE: Duration = Duration::from_secs(5);
+/// How long a port is kept for a session alone that others of its address wait for. To connect is one round trip; a lost
+/// packet costs a second.
+const LATE: Duration = Duration::from_secs(2);
 
 /// All passive ports. Dropping it closes them.
 pub struct PassivePorts {
@@ -165,14 +168,20 @@ impl Tenancy {
             freed.as_mut().enable();
             let gladly = began.elapsed() < MOMENT;
             let made = lock(&self.ports.table).reserve(&self.ports.numbers, &wish, gladly);
-            if let Some(Made { key, serial, arrivals }) = made {
-                return Ok(Reservation { ports: Arc::clone(&self.ports), key, serial, arrivals });
-            }
+            let late = match made {
+                Ok(Made { key, serial, arrivals }) => {
+                    return Ok(Reservation { ports: Arc::clone(&self.ports), key, serial, arrivals });
+                }
+                Err(late) => late,
+            };
             if began.elapsed() >= WHILE {
                 return Err(mark.refusal());
             }
             // Whether it was woken or not, it looks again.
-            let _ = timeout_at(began + if gladly { MOMENT } else { WHILE }, freed).await;
+            let until = began + if gladly { MOMENT } else { WHILE };
+            // Whose time has not begun to run yet may be late in so long.
+            let late = late.unwrap_or_else(|| Instant::now() + LATE);
+            let _ = timeout_at(until.min(late), freed).await;
         }
     }
 }
@@ -209,6 +218,17 @@ impl Standing {
     /// at the port too, so it could not be told from theirs.
     pub fn remark(&self, mark: Mark) -> bool {
         lock(&self.ports.table).remark(self.key, self.serial, mark)
+    }
+
+    /// The client knows where to connect to, and what for: it should be there soon. Where nobody may join it, the port is
+    /// another's of its address who waits for it when it is not.
+    pub fn invited(&self) {
+        lock(&self.ports.table).expect(self.key, self.serial, Some(Instant::now() + LATE));
+    }
+
+    /// The client may have to wait for something before it connects.
+    pub fn held_up(&self) {
+        lock(&self.ports.table).expect(self.key, self.serial, None);
     }
 }
 
