@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::advertise::LastKnown;
 use crate::event::Observer;
 use crate::net::bind;
 use crate::policy::{Mark, Refusal, canonical};
@@ -42,6 +43,7 @@ const LATE: Duration = Duration::from_secs(2);
 /// All passive ports. Dropping it closes them.
 pub struct PassivePorts {
     ports: Arc<Ports>,
+    last_known: LastKnown,
     _acceptors: JoinSet<()>,
 }
 
@@ -125,7 +127,7 @@ impl PassivePorts {
         for (listener, port) in listeners {
             acceptors.spawn(arrive::accept(listener, port, Arc::clone(&ports)));
         }
-        Ok(Self { ports, _acceptors: acceptors })
+        Ok(Self { ports, last_known: LastKnown::default(), _acceptors: acceptors })
     }
 
     /// From now on connections from these networks begin with a PROXY header, which must be there within `header`, and
@@ -145,6 +147,11 @@ impl PassivePorts {
     pub fn usage(&self) -> (usize, usize) {
         let reserved = lock(&self.ports.table).reserved();
         (self.ports.numbers.len() - reserved, reserved)
+    }
+
+    /// What the names that are given with the ports were found to be.
+    pub fn last_known(&self) -> LastKnown {
+        self.last_known.clone()
     }
 
     /// The ports, in the order of the range.
