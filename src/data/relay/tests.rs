@@ -79,6 +79,34 @@ async fn a_download_never_tells_less_than_the_client_has() {
     }
 }
 
+/// The backend's control connection may go right behind its 150.
+#[tokio::test]
+async fn a_relay_that_is_stopped_before_it_has_run_resets_as_any_other() {
+    for upload in [false, true] {
+        let ((client, front), (backend, back)) = (pair().await, pair().await);
+        let pump = Pump {
+            front,
+            back,
+            stall: Duration::from_secs(10),
+            blocks: Blocks::default(),
+            share: Share::default(),
+            observer: Arc::new(Unobserved),
+        };
+        if upload {
+            drop(pump_upload(pump, |_| ()));
+        } else {
+            drop(pump_download(pump, |_| ()));
+        }
+        let mut cut = vec![backend];
+        // An upload's client has nothing that it could take for a whole file.
+        cut.extend((!upload).then_some(client));
+        for mut peer in cut {
+            let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "upload: {upload}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_relay_that_is_stopped_resets_the_backend_in_both_directions() {
     for upload in [false, true] {
