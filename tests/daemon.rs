@@ -280,6 +280,29 @@ fn file_descriptors_are_taken_as_far_as_they_go_and_too_few_are_told() {
     assert!(listens(&gateway).1.iter().any(|line| line.contains(short) && line.contains("LimitNOFILE=")));
 }
 
+/// A drain can take as long as the longest transfer, and logrotate comes at midnight.
+#[test]
+fn sighup_opens_the_audit_file_again_while_the_gateway_drains() {
+    let (folder, path) = folder();
+    let [audit, old] = ["audit.jsonl", "audit.jsonl.1"].map(|name| folder.path().join(name));
+    std::fs::write(&path, configuration("info") + "audit_log: { path: audit.jsonl }\n").unwrap();
+    let mut gateway = run(&path);
+    let (address, _) = listens(&gateway);
+    let mut client = greeted(&address);
+    client.get_mut().write_all(b"AUTH TLS\r\n").unwrap();
+    assert!(line(&mut client).starts_with("234 "));
+    gateway.signal("TERM");
+    gateway.lines_until("draining");
+    std::fs::rename(&audit, &old).unwrap();
+    gateway.signal("HUP");
+    gateway.lines_until("the configuration is not read any more");
+    drop(client);
+    assert_eq!(gateway.wait().code(), Some(0));
+    let events = |path: &Path| std::fs::read_to_string(path).unwrap();
+    assert!(events(&old).contains("session_started") && !events(&old).contains("session_ended"), "{}", events(&old));
+    assert!(events(&audit).contains("session_ended") && events(&audit).contains("audit_stopped"), "{}", events(&audit));
+}
+
 #[test]
 fn sigterm_drains_and_sigint_stops() {
     let (_folder, path) = folder();

@@ -173,15 +173,26 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Pr
             _ = terminate.recv() => {
                 tracing::info!(sessions = gateway.sessions(), "draining: no new sessions, running transfers finish");
                 notify(sd_notify::NotifyState::Stopping);
-                tokio::select! {
-                    drain = gateway.drain() => match drain {
-                        Drain::Finished => tracing::info!("drained"),
-                        Drain::CutOff(sessions) => {
-                            tracing::warn!(sessions, "timeouts.drain is over: these sessions were cut off");
+                let drain = gateway.drain();
+                tokio::pin!(drain);
+                loop {
+                    tokio::select! {
+                        drain = &mut drain => match drain {
+                            Drain::Finished => tracing::info!("drained"),
+                            Drain::CutOff(sessions) => {
+                                tracing::warn!(sessions, "timeouts.drain is over: these sessions were cut off");
+                            }
+                        },
+                        _ = terminate.recv() => tracing::info!("second SIGTERM: all sessions end now"),
+                        _ = interrupt.recv() => tracing::info!("SIGINT: all sessions end now"),
+                        _ = hangup.recv() => {
+                            // A drain can take hours, and files are rotated meanwhile.
+                            reopen_audit(&gateway, privileges);
+                            tracing::warn!("draining: the configuration is not read any more");
+                            continue;
                         }
-                    },
-                    _ = terminate.recv() => tracing::info!("second SIGTERM: all sessions end now"),
-                    _ = interrupt.recv() => tracing::info!("SIGINT: all sessions end now"),
+                    }
+                    break;
                 }
                 break;
             }
@@ -239,9 +250,7 @@ pub(super) fn exit_code(error: &StartError) -> ExitCode {
 fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileges) {
     notify(sd_notify::NotifyState::Reloading);
     // Whoever has moved it away has done so, whatever is wrong with the configuration.
-    if let Err(error) = gateway.reopen_audit() {
-        tracing::error!("the audit file stays the old one: {error}{}", privileges.hint(&error.to_string()));
-    }
+    reopen_audit(gateway, privileges);
     match config::load(path) {
         Ok(settings) => {
             let level = settings.log.level;
@@ -275,6 +284,12 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileg
         }
     }
     notify(sd_notify::NotifyState::Ready);
+}
+
+fn reopen_audit(gateway: &Gateway, privileges: &Privileges) {
+    if let Err(error) = gateway.reopen_audit() {
+        tracing::error!("the audit file stays the old one: {error}{}", privileges.hint(&error.to_string()));
+    }
 }
 
 /// Each line with the file and the line of its key.

@@ -188,14 +188,17 @@ impl Gateway {
     /// # Errors
     /// When it cannot be used; then nothing changes.
     pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
-        let mut prepared = match Prepared::new(&settings) {
+        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut needed = settings.clone();
+        // The one in force goes on.
+        needed.audit.take_if(|audit| current.audit.as_ref() == Some(audit));
+        let mut prepared = match Prepared::new(&needed) {
             Ok(prepared) => prepared,
             Err(problems) => {
                 self.telemetry.observe(&Event::Reloaded { accepted: false });
                 return Err(ReloadError(problems.join("\n")));
             }
         };
-        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         // These go by listeners' names, and the bound listeners keep theirs: clients could be sent to the wrong backend, or
         // come in without the certificate they must show.
         if let (true, Some(key)) = (current.listeners != settings.listeners, goes_by_listeners(&settings)) {

@@ -52,6 +52,7 @@ impl Lobby {
         let mut attempt: Option<Attempt> = None;
         loop {
             let stage = if attempt.is_some() { Stage::Login } else { Stage::Greeting };
+            self.context.progress.is_at(stage);
             let early = match user.take() {
                 Some(command) => self.early(command),
                 None => match self.next().await {
@@ -81,6 +82,7 @@ impl Lobby {
                 }
                 Early::Login(command) => command,
             };
+            self.context.progress.is_at(Stage::Login);
             let deadline = self.deadline;
             let mut course = self.context.course.clone();
             let step = tokio::select! {
