@@ -152,6 +152,11 @@ impl World<'_> {
                     self.news.push(Input::Front(FrontNews::Untold));
                 }
             }
+            Step::Invite => {
+                if self.choose(8) == 1 {
+                    self.news.push(Input::Front(FrontNews::Lapsed(Refusal::PortNeedsResumption)));
+                }
+            }
             Step::Aim(..)
             | Step::AimBack(_)
             | Step::Direct(_)

@@ -254,6 +254,7 @@ impl Stand {
                 self.pair.reserve(mode, protection);
             }
             Step::Reprotect(protection) => self.pair.reprotect(protection),
+            Step::Invite => self.pair.invited(),
             Step::Aim(claim, mode) => {
                 self.reserved = Instant::now();
                 self.pair.aim(claim, mode);

@@ -10,6 +10,7 @@
 mod arrange;
 mod end;
 mod heard;
+mod legs;
 mod own;
 mod record;
 mod transfer;
@@ -118,6 +119,8 @@ enum Front {
     },
     /// What will come in clear cannot be told from what others of its address await.
     Untold,
+    /// It has not come, and its port is another's.
+    Lapsed(Refusal),
     Securing,
     Ready,
     Failed(TransferResult, &'static str),
@@ -191,7 +194,7 @@ impl Dialogue {
         self.arranged.is_some_and(|arranged| match arranged.front {
             Front::Ready => false,
             Front::Arrived { .. } => self.protection.protection() == Protection::Private,
-            Front::Awaited | Front::Untold | Front::Securing | Front::Failed(..) => true,
+            Front::Awaited | Front::Untold | Front::Lapsed(_) | Front::Securing | Front::Failed(..) => true,
         })
     }
 
