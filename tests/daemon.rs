@@ -4,9 +4,10 @@
 
 mod process;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -44,7 +45,9 @@ fn listens(gateway: &Process) -> (String, Vec<String>) {
 
 /// A client that has been greeted.
 fn greeted(address: &str) -> BufReader<TcpStream> {
-    let mut client = BufReader::new(TcpStream::connect(address).unwrap());
+    let client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    let mut client = BufReader::new(client);
     assert!(line(&mut client).starts_with("220 "));
     client
 }
@@ -277,6 +280,29 @@ fn file_descriptors_are_taken_as_far_as_they_go_and_too_few_are_told() {
     assert!(listens(&gateway).1.iter().any(|line| line.contains(short) && line.contains("LimitNOFILE=")));
 }
 
+/// A drain can take as long as the longest transfer, and logrotate comes at midnight.
+#[test]
+fn sighup_opens_the_audit_file_again_while_the_gateway_drains() {
+    let (folder, path) = folder();
+    let [audit, old] = ["audit.jsonl", "audit.jsonl.1"].map(|name| folder.path().join(name));
+    std::fs::write(&path, configuration("info") + "audit_log: { path: audit.jsonl }\n").unwrap();
+    let mut gateway = run(&path);
+    let (address, _) = listens(&gateway);
+    let mut client = greeted(&address);
+    client.get_mut().write_all(b"AUTH TLS\r\n").unwrap();
+    assert!(line(&mut client).starts_with("234 "));
+    gateway.signal("TERM");
+    gateway.lines_until("draining");
+    std::fs::rename(&audit, &old).unwrap();
+    gateway.signal("HUP");
+    gateway.lines_until("the configuration is not read any more");
+    drop(client);
+    assert_eq!(gateway.wait().code(), Some(0));
+    let events = |path: &Path| std::fs::read_to_string(path).unwrap();
+    assert!(events(&old).contains("session_started") && !events(&old).contains("session_ended"), "{}", events(&old));
+    assert!(events(&audit).contains("session_ended") && events(&audit).contains("audit_stopped"), "{}", events(&audit));
+}
+
 #[test]
 fn sigterm_drains_and_sigint_stops() {
     let (_folder, path) = folder();
@@ -290,4 +316,114 @@ fn sigterm_drains_and_sigint_stops() {
         gateway.lines_until(said);
         assert_eq!(gateway.wait().code(), Some(0));
     }
+}
+
+/// A server that lets everybody in.
+fn welcoming() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut control in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(control.try_clone().unwrap()).lines().map_while(Result::ok);
+                let mut reply = "220 Here";
+                while writeln!(control, "{reply}\r").is_ok() {
+                    let Some(command) = lines.next() else { return };
+                    reply = match command.split(' ').next() {
+                        Some("USER") => "331 Password",
+                        Some("PASS") => "230 In",
+                        Some("NOOP") => "200 Yes",
+                        _ => "500 No",
+                    };
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Writes into a pipe until nothing more fits, however short. Through a description of its own: whoever else writes to the
+/// pipe waits.
+fn fill(pipe: &PipeWriter) {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let nonblocking = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    let mut own = std::fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(path).unwrap();
+    for size in [4096, 1] {
+        let error = loop {
+            if let Err(error) = own.write_all(&vec![b'\n'; size]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}
+
+/// A gateway whose standard error is a pipe that nobody reads any more, what it has said, and the admin address.
+fn unheard(path: &Path) -> (Process, BufReader<PipeReader>, Vec<String>) {
+    let (reader, writer) = io::pipe().unwrap();
+    let mut command = gateway(&["run", "--config", path.to_str().unwrap()]);
+    command.stderr(writer.try_clone().unwrap());
+    let gateway = Process::heard_elsewhere(command);
+    let mut reader = BufReader::new(reader);
+    let mut said = Vec::new();
+    while !said.last().is_some_and(|line: &String| line.contains("admin pages")) {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        said.push(line);
+    }
+    fill(&writer);
+    (gateway, reader, said)
+}
+
+fn address_in(said: &[String], line: &str) -> String {
+    let line = said.iter().find(|said| said.contains(line)).unwrap();
+    line.split("address=").nth(1).unwrap().trim().to_owned()
+}
+
+/// `run 2>&1 | tee log` and Ctrl-S; a log shipper that hangs; a journal that waits for its disk.
+#[test]
+fn a_standard_error_that_nobody_reads_holds_nobody_up() {
+    let (_folder, path) = folder();
+    let backend = welcoming();
+    let text = configuration("trace").replace("127.0.0.1:9\"", &format!("{backend}\""));
+    let text = text.replace("admin: { address: none }", "admin: { address: \"127.0.0.1:0\" }");
+    std::fs::write(&path, text + "tls: { control: optional }\n").unwrap();
+    let (mut gateway, _reader, said) = unheard(&path);
+    // More lines than the gateway has threads: each of them would stand at one.
+    for _ in 0..50 {
+        let mut client = greeted(&address_in(&said, LISTENING));
+        for (command, reply) in [("USER bob", "331 "), ("PASS sesame", "230 "), ("NOOP", "200 ")] {
+            writeln!(client.get_mut(), "{command}\r").unwrap();
+            assert!(line(&mut client).starts_with(reply), "{command}");
+        }
+    }
+    for (page, answer) in [("healthz", "200 OK"), ("metrics", "ftps_gateway_log_lines_lost_total 0")] {
+        let mut admin = TcpStream::connect(address_in(&said, "admin pages")).unwrap();
+        admin.set_read_timeout(Some(SOON)).unwrap();
+        write!(admin, "GET /{page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        admin.read_to_string(&mut text).unwrap();
+        assert!(text.contains(answer), "{text}");
+    }
+    gateway.signal("TERM");
+    // Its last lines wait for a reader, for a moment.
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn a_standard_error_that_is_read_late_has_every_line() {
+    let (_folder, path) = folder();
+    let text = configuration("info").replace("admin: { address: none }", "admin: { address: \"127.0.0.1:0\" }");
+    std::fs::write(&path, text).unwrap();
+    let (mut gateway, mut reader, said) = unheard(&path);
+    for _ in 0..50 {
+        greeted(&address_in(&said, LISTENING));
+    }
+    gateway.signal("TERM");
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert_eq!(rest.matches(" session started ").count(), 50, "{rest}");
+    assert_eq!(rest.matches(" session ended ").count(), 50, "{rest}");
+    assert!(rest.trim_end().ends_with(" stopped"), "{rest}");
 }

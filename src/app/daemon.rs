@@ -101,6 +101,10 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(privileges) => privileges,
         Err(code) => return code,
     };
+    if let Err(error) = log.begin() {
+        tracing::error!(%error, "the log cannot be written: the system gives no thread for it");
+        return ExitCode::from(EXIT_INTERNAL);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -145,6 +149,7 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Pr
             return ExitCode::from(EXIT_INTERNAL);
         }
     };
+    metrics.watch_log(log.losses());
     let signals = (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
         tracing::error!("signals cannot be received");
@@ -165,15 +170,26 @@ async fn serve(path: &Path, settings: Settings, log: &LogHandle, privileges: &Pr
             _ = terminate.recv() => {
                 tracing::info!(sessions = gateway.sessions(), "draining: no new sessions, running transfers finish");
                 notify(sd_notify::NotifyState::Stopping);
-                tokio::select! {
-                    drain = gateway.drain() => match drain {
-                        Drain::Finished => tracing::info!("drained"),
-                        Drain::CutOff(sessions) => {
-                            tracing::warn!(sessions, "timeouts.drain is over: these sessions were cut off");
+                let drain = gateway.drain();
+                tokio::pin!(drain);
+                loop {
+                    tokio::select! {
+                        drain = &mut drain => match drain {
+                            Drain::Finished => tracing::info!("drained"),
+                            Drain::CutOff(sessions) => {
+                                tracing::warn!(sessions, "timeouts.drain is over: these sessions were cut off");
+                            }
+                        },
+                        _ = terminate.recv() => tracing::info!("second SIGTERM: all sessions end now"),
+                        _ = interrupt.recv() => tracing::info!("SIGINT: all sessions end now"),
+                        _ = hangup.recv() => {
+                            // A drain can take hours, and files are rotated meanwhile.
+                            reopen_audit(&gateway, privileges);
+                            tracing::warn!("draining: the configuration is not read any more");
+                            continue;
                         }
-                    },
-                    _ = terminate.recv() => tracing::info!("second SIGTERM: all sessions end now"),
-                    _ = interrupt.recv() => tracing::info!("SIGINT: all sessions end now"),
+                    }
+                    break;
                 }
                 break;
             }
@@ -194,8 +210,9 @@ async fn start(path: &Path, settings: Settings, metrics: Arc<Metrics>) -> Result
                 tracing::info!(certificate = identity.label, %fingerprint, "certificate loaded");
                 if self_signed {
                     tracing::warn!("the certificate is self-signed: clients cannot verify it. Set tls.certificates");
-                    // Clients must be told, however quiet the log is.
-                    print_line(&format!("self-signed certificate, SHA-256 fingerprint sha256:{fingerprint}"));
+                    // Clients must be told, however quiet the log is. Whoever reads it may take his time.
+                    let told = format!("self-signed certificate, SHA-256 fingerprint sha256:{fingerprint}");
+                    tokio::task::spawn_blocking(move || print_line(&told));
                 }
             }
             for (listener, address) in gateway.listeners() {
@@ -230,9 +247,7 @@ pub(super) fn exit_code(error: &StartError) -> ExitCode {
 fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileges) {
     notify(sd_notify::NotifyState::Reloading);
     // Whoever has moved it away has done so, whatever is wrong with the configuration.
-    if let Err(error) = gateway.reopen_audit() {
-        tracing::error!("the audit file stays the old one: {error}{}", privileges.hint(&error.to_string()));
-    }
+    reopen_audit(gateway, privileges);
     match config::load(path) {
         Ok(settings) => {
             let level = settings.log.level;
@@ -266,6 +281,12 @@ fn reload(path: &Path, gateway: &Gateway, log: &LogHandle, privileges: &Privileg
         }
     }
     notify(sd_notify::NotifyState::Ready);
+}
+
+fn reopen_audit(gateway: &Gateway, privileges: &Privileges) {
+    if let Err(error) = gateway.reopen_audit() {
+        tracing::error!("the audit file stays the old one: {error}{}", privileges.hint(&error.to_string()));
+    }
 }
 
 /// Each line with the file and the line of its key.

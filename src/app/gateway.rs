@@ -188,21 +188,24 @@ impl Gateway {
     /// # Errors
     /// When it cannot be used; then nothing changes.
     pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
-        let mut prepared = match Prepared::new(&settings) {
+        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut needed = settings.clone();
+        // The one in force goes on.
+        needed.audit.take_if(|audit| current.audit.as_ref() == Some(audit));
+        let mut prepared = match Prepared::new(&needed) {
             Ok(prepared) => prepared,
             Err(problems) => {
                 self.telemetry.observe(&Event::Reloaded { accepted: false });
                 return Err(ReloadError(problems.join("\n")));
             }
         };
-        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        // Routes go by listeners' names, and the bound listeners keep theirs: clients could be sent to the wrong backend.
-        if current.listeners != settings.listeners
-            && (settings.routes.name_listeners() || settings.commands.name_listeners())
-        {
+        // These go by listeners' names, and the bound listeners keep theirs: clients could be sent to the wrong backend, or
+        // come in without the certificate they must show.
+        if let (true, Some(key)) = (current.listeners != settings.listeners, goes_by_listeners(&settings)) {
             self.telemetry.observe(&Event::Reloaded { accepted: false });
-            let reason = "listeners: they have changed and routes or access.commands name listeners. Restart instead of reloading";
-            return Err(ReloadError(reason.into()));
+            return Err(ReloadError(format!(
+                "listeners: they have changed, and the key {key} goes by their names. Restart instead of reloading"
+            )));
         }
         if current.audit != settings.audit {
             let audit = settings.audit.clone().zip(prepared.audit.take());
@@ -360,6 +363,19 @@ fn tell_metrics(metrics: &Metrics, settings: &Settings, identities: &Identities)
     let certificates: Vec<_> =
         identities.all().iter().map(|identity| (identity.label.clone(), identity.not_after)).collect();
     metrics.set_certificates(&certificates);
+}
+
+/// What depends on which listener is which.
+fn goes_by_listeners(settings: &Settings) -> Option<&'static str> {
+    if settings.routes.name_listeners() {
+        Some("routes")
+    } else if settings.commands.name_listeners() {
+        Some("access.commands")
+    } else if !settings.listener_certificates.is_empty() {
+        Some("listeners[].client_certificates")
+    } else {
+        None
+    }
 }
 
 /// Sockets are bound once.

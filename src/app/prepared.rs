@@ -127,6 +127,7 @@ pub(super) fn surroundings(settings: &Settings, prepared: Prepared, shared: Shar
             commands: settings.commands.clone(),
             hosts,
             client_certificate: clients.map_or(ClientCertificate::None, |clients| clients.ask),
+            listener_certificates: settings.listener_certificates.clone(),
             user_from: clients.map_or(UserFrom::None, |clients| clients.user_from),
             recorded: settings.audit.is_some(),
             command_length: settings.command_length,

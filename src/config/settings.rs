@@ -1,9 +1,11 @@
 //! A whole configuration, as every room's own settings.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::data::Bandwidth;
-use crate::policy::{Access, CommandRules, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
+use crate::policy::{Access, ClientCertificate, CommandRules, Limits, ProtectionPolicy, Routes, SecondFactorSettings};
 use crate::session::Timeouts;
 use crate::telemetry::{AdminSettings, AuditSettings, LogSettings};
 use crate::{backend, data, server, tls};
@@ -13,6 +15,9 @@ use crate::{backend, data, server, tls};
 pub struct Settings {
     /// Listeners, at least one.
     pub listeners: Vec<server::ListenerSettings>,
+    /// Whether clients are asked for a certificate, by the name of the listener; of the others `tls` says it. Apart from
+    /// the listeners, because it is no matter of the socket and changes with a reload.
+    pub listener_certificates: BTreeMap<Arc<str>, ClientCertificate>,
     /// The gateway's identities.
     pub tls: tls::Settings,
     /// TLS policy.

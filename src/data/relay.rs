@@ -65,14 +65,30 @@ pub struct PumpReport {
 
 /// Moves bytes from the backend to the client until the backend ends or something breaks. `moved` hears of each block
 /// before the client has it.
-pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
-    let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
+///
+/// Both streams are marked at once: a relay that is stopped before it has run at all is a cut too.
+pub fn pump_download(pump: Pump, moved: impl FnMut(u64)) -> impl Future<Output = PumpReport> {
     // Under TLS a missing close_notify tells the client of a cut; in clear only a reset does.
-    front.socket().reset_on_close(!front.is_private());
-    let (source, sink) = (back.socket().progress(), front.socket().progress());
+    pump.front.socket().reset_on_close(!pump.front.is_private());
     // FIN and then a reset for what it still sends is EPIPE to a backend, and the signal that comes with it is the end of
     // some (inetutils-ftpd loses the whole session); a reset alone is ECONNRESET.
-    back.socket().reset_on_close(true);
+    pump.back.socket().reset_on_close(true);
+    download(pump, moved)
+}
+
+/// Moves bytes from the client to the backend until the client ends or something breaks. The backend's side is read
+/// too: its TLS tickets come there (without them the next data connection could not resume), and its early close.
+///
+/// The backend's stream is marked at once, as by [`pump_download`].
+pub fn pump_upload(pump: Pump, moved: impl FnMut(u64)) -> impl Future<Output = PumpReport> {
+    // Until it is finished properly, however this ends, the backend must not take it for a whole file.
+    pump.back.socket().reset_on_close(true);
+    upload(pump, moved)
+}
+
+async fn download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
+    let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
+    let (source, sink) = (back.socket().progress(), front.socket().progress());
     share.begin();
     let mut speed = Speed::new(&share, &blocks);
     let end = loop {
@@ -100,12 +116,8 @@ pub async fn pump_download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport
     PumpReport { front, back, end }
 }
 
-/// Moves bytes from the client to the backend until the client ends or something breaks. The backend's side is read
-/// too: its TLS tickets come there (without them the next data connection could not resume), and its early close.
-pub async fn pump_upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
+async fn upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
-    // Until it is finished properly, however this ends, the backend must not take it for a whole file.
-    back.socket().reset_on_close(true);
     let (source, sink) = (front.socket().progress(), back.socket().progress());
     share.begin();
     let mut speed = Speed::new(&share, &blocks);
@@ -337,6 +349,34 @@ mod tests {
             _ = relay => unreachable!(),
             () = sends => unreachable!(),
             () = reads => {}
+        }
+    }
+
+    /// The backend's control connection may go right behind its 150.
+    #[tokio::test]
+    async fn a_relay_that_is_stopped_before_it_has_run_resets_as_any_other() {
+        for upload in [false, true] {
+            let ((client, front), (backend, back)) = (pair().await, pair().await);
+            let pump = Pump {
+                front,
+                back,
+                stall: Duration::from_secs(10),
+                blocks: Blocks::default(),
+                share: Share::default(),
+                observer: Arc::new(Unobserved),
+            };
+            if upload {
+                drop(pump_upload(pump, |_| ()));
+            } else {
+                drop(pump_download(pump, |_| ()));
+            }
+            let mut cut = vec![backend];
+            // An upload's client has nothing that it could take for a whole file.
+            cut.extend((!upload).then_some(client));
+            for mut peer in cut {
+                let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "upload: {upload}");
+            }
         }
     }
 

@@ -222,5 +222,6 @@ labelled! {
         Drained "drained" "the gateway drains and the session had nothing running",
         Stopped "stopped" "the gateway stopped",
         ReplyFlood "reply_flood" "the client does not read its replies and too many wait",
+        Fault "fault" "a fault in the gateway itself",
     }
 }

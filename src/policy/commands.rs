@@ -123,8 +123,8 @@ impl Cleared {
 /// Checks a client's command before it goes to the backend. `here`: where the session is, for rules that ask for paths.
 ///
 /// # Errors
-/// When the verb is the gateway's own or nobody's, asks for a way of transfer that cannot be relayed, or is not among the
-/// user's rights.
+/// When the verb is the gateway's own or nobody's, or some server takes it for one of those; when it asks for a way of
+/// transfer that cannot be relayed, or is not among the user's rights.
 pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory) -> Result<Cleared, Refusal> {
     // STAT with a path is a listing on the control connection. STAT without one would show the backend's address.
     let listing_stat = command.verb() == Verb::Stat && command.has_argument();
@@ -132,6 +132,9 @@ pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory) -> Resu
         Disposition::Forward | Disposition::Transfer(_) => {}
         Disposition::Own if listing_stat => {}
         Disposition::Own | Disposition::Arrange | Disposition::NotImplemented => return Err(Refusal::NotImplemented),
+    }
+    if command.verb() == Verb::Other && hides_an_own_verb(command.name()) {
+        return Err(Refusal::NotImplemented);
     }
     if command.verb() == Verb::Mode && !is_relayed_mode(command.argument()) {
         return Err(Refusal::ModeUnsupported);
@@ -152,6 +155,13 @@ pub fn clear_proof(command: Command) -> Result<Cleared, Refusal> {
         Verb::Pass | Verb::Acct => Ok(Cleared(command)),
         _ => Err(Refusal::NotImplemented),
     }
+}
+
+/// Telnet's bytes before ABOR, STAT and QUIT do not always come through as such, so pyftpdlib looks at the last four letters
+/// of a verb that it does not know: `ZSTAT` shows the backend's address there.
+fn hides_an_own_verb(name: &[u8]) -> bool {
+    let end = name.last_chunk::<4>();
+    end.is_some_and(|end| matches!(Verb::parse(end), Verb::Abor | Verb::Stat | Verb::Quit))
 }
 
 /// In block and compressed mode (RFC 959 §3.4) the end of a file is inside the data and the connection stays open:
@@ -190,6 +200,16 @@ mod tests {
         assert!(clear(Command::new(Verb::Stat, "/pub")).is_ok());
         assert!(clear(Command::bare(Verb::Stat)).is_err());
         assert!(clear(Command::new(Verb::Stat, " \t ")).is_err());
+    }
+
+    #[test]
+    fn a_verb_that_ends_in_one_of_the_gateways_own_does_not_pass() {
+        for line in ["ZSTAT", "xstat /", "ABORABOR", "AquiT", "SITESTAT"] {
+            assert_eq!(clear(Command::parse(line.as_bytes()).unwrap()), Err(Refusal::NotImplemented), "{line}");
+        }
+        for line in ["STATZ", "XCRC a", "TAT", "XYZZY STAT"] {
+            assert!(clear(Command::parse(line.as_bytes()).unwrap()).is_ok(), "{line}");
+        }
     }
 
     #[test]

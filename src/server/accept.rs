@@ -265,8 +265,7 @@ fn admit(
     let session = SessionId(shared.next_id.fetch_add(1, Ordering::Relaxed));
     let who = Who { session, listener: Arc::clone(&settings.name), client, via };
     let implicit = settings.tls == TlsMode::Implicit;
-    let client_certificate = settings.client_certificate;
-    let newcomer = Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate };
+    let newcomer = Newcomer { tcp, permit, who, dialled, own, implicit };
     let course = course.clone();
     Some(Box::pin(run(newcomer, surroundings, course)))
 }

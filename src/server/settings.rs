@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::policy::ClientCertificate;
-
 /// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerSettings {
@@ -18,8 +16,6 @@ pub struct ListenerSettings {
     pub name: Arc<str>,
     /// Balancers: what comes from them begins with a PROXY header. Nobody else may send one.
     pub balancers: Vec<IpNet>,
-    /// Whether clients are asked for a certificate; `None`: as on all listeners.
-    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// When TLS begins on a listener.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::answers;
 use super::dialogue::Pending;
@@ -93,6 +93,10 @@ impl Lobby {
         loop {
             if *self.context.course.borrow() != Course::Serve {
                 return Err((By::Gateway, Why::Refused(Refusal::Draining)));
+            }
+            // A command that is there already would win over a deadline that has passed.
+            if Instant::now() >= self.deadline {
+                return Err((By::Client, Why::Reason(Reason::LoginTimeout)));
             }
             match self.waiting.pop_front() {
                 Some(Pending::Command(command)) => return Ok(command),
@@ -211,7 +215,7 @@ impl Lobby {
     }
 
     /// REIN: as after the greeting. Its reply goes out under TLS (RFC 4217 §13), then TLS ends on an explicit listener;
-    /// on an implicit one there is no plain to go back to.
+    /// on an implicit one there is no plain to go back to. The end of TLS is the client's to say, within the login's time.
     pub(super) async fn reinitialise(mut self) -> Result<Self, Leave> {
         self.answer(&Reply::new(220, "Begin anew."));
         self.host = None;
@@ -227,7 +231,14 @@ impl Lobby {
         }
         self.sni = None;
         self.tls = None;
-        self.end_tls().await
+        let (deadline, mut course) = (self.deadline, self.context.course.clone());
+        // In the middle of the end of TLS nothing can be said any more.
+        let left = |by, why| Leave::silently(None, by, Stage::Greeting, why);
+        tokio::select! {
+            ended = self.end_tls() => ended,
+            () = sleep_until(deadline) => Err(left(By::Client, Why::Reason(Reason::LoginTimeout))),
+            _ = course.wait_for(|course| *course != Course::Serve) => Err(left(By::Gateway, Why::Refused(Refusal::Draining))),
+        }
     }
 
     pub(super) fn answer(&mut self, reply: &Reply) {
@@ -261,8 +272,11 @@ impl Lobby {
 
     async fn start_tls(self, protection: ProtectionState) -> Result<Self, Leave> {
         let Self { front, context, .. } = self;
+        context.progress.is_at(Stage::Handshake);
         let failed = |why| Leave::silently(None, By::Client, Stage::Handshake, why);
-        let (began, deadline) = (Instant::now(), context.settings().timeouts.tls_handshake);
+        let began = Instant::now();
+        // No handshake outlasts the login's time.
+        let deadline = context.settings().timeouts.tls_handshake.min(self.deadline.saturating_duration_since(began));
         let looked = match timeout(deadline, front.look()).await {
             Ok(Look::Tls) => Ok(()),
             Ok(Look::Header) => return Err(failed(Why::Refused(Refusal::ProxyHeaderForeign))),
@@ -283,6 +297,7 @@ impl Lobby {
         };
         match front.secure(&mut tls, deadline.saturating_sub(began.elapsed())).await {
             Ok((front, sni, handshake)) => {
+                context.progress.is_at(Stage::Greeting);
                 context.observe(&Event::Handshake { who: &context.who, handshake, detail: "" });
                 if let Some(client) = tls.client() {
                     let (subject, issuer, serial) = (&client.subject, &client.issuer, &client.serial);

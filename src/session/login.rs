@@ -55,6 +55,7 @@ impl Lobby {
         let mut attempt: Option<Attempt> = None;
         loop {
             let stage = if attempt.is_some() { Stage::Login } else { Stage::Greeting };
+            self.context.progress.is_at(stage);
             let early = match user.take() {
                 Some(command) => self.early(command),
                 None => match self.next().await {
@@ -86,6 +87,7 @@ impl Lobby {
                 }
                 Early::Login(command) => command,
             };
+            self.context.progress.is_at(Stage::Login);
             let step = Box::pin(self.step(command, &mut attempt)).await;
             let stop = match (step, self.over.take()) {
                 (Ok(None), None) => continue,

@@ -15,6 +15,8 @@ use crate::policy::{LoginAnswer, Refusal, Trial, clear_proof};
 
 /// An account is asked for (RFC 959 §4.2.2).
 const ACCOUNT: u16 = 332;
+/// Not needed (RFC 959 §4.2.2). Pure-FTPd says it to ACCT whoever has or has not logged in, so it lets nobody in.
+const SUPERFLUOUS: u16 = 202;
 
 impl Lobby {
     /// PASS and ACCT.
@@ -68,14 +70,11 @@ impl Lobby {
                 return Err(Stop::Backend(error));
             }
         };
-        if reply.code.is_completion() {
-            return Ok(Step::In(reply, Some(trial)));
-        }
         // With a code it is PASS that goes on behind the client's ACCT.
         let to_pass = cleared.command().verb() == Verb::Pass;
-        if reply.code.is_negative() {
+        if reply.code.is_negative() || reply.code.is_completion() {
             // A no to an account is none to a password, and has a time of its own.
-            if to_pass {
+            if to_pass && reply.code.is_negative() {
                 self.context.surroundings.pace.note(LoginAnswer::Password, began.elapsed());
             }
             return self.judge(reply, attempt, Some(trial)).await;
@@ -110,10 +109,10 @@ impl Lobby {
         let told_apart = self.tells_apart();
         let reply = no_goodbye(reply).map_err(Stop::Backend)?;
         let code = reply.code.number();
-        if reply.code.is_completion() {
+        if reply.code.is_completion() && code != SUPERFLUOUS {
             return Ok(Step::In(reply, trial));
         }
-        if !reply.code.is_negative() {
+        if !reply.code.is_negative() && code != SUPERFLUOUS {
             if let Some(attempt) = attempt {
                 attempt.account_asked = code == ACCOUNT;
             }
@@ -132,7 +131,7 @@ impl Lobby {
             let backend = attempt.back.as_ref().map(|back| back.backend_name());
             self.report_login(&attempt.user, backend.as_deref(), LoginResult::Rejected);
         }
-        let words = (!told_apart).then_some(&reply);
+        let words = (!told_apart && reply.code.is_negative()).then_some(&reply);
         self.reject(&user, words, trial).await
     }
 

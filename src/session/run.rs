@@ -4,7 +4,7 @@
 //! that a session that idles behind its login does not carry what a login or a handshake once needed.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -76,8 +76,6 @@ pub struct Newcomer {
     pub own: SocketAddr,
     /// TLS comes first (implicit listener).
     pub implicit: bool,
-    /// Whether the listener asks for a certificate; `None`: as all do.
-    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// What a session carries from stage to stage.
@@ -92,7 +90,33 @@ pub(super) struct Context {
     /// What a backend is told of the client.
     pub(super) endpoints: Endpoints,
     pub(super) implicit: bool,
-    client_certificate: Option<ClientCertificate>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// How far a session has come, for whoever tells of its end when the session itself no longer can.
+#[derive(Default)]
+pub(super) struct Progress(Mutex<Reached>);
+
+struct Reached {
+    stage: Stage,
+    user: Option<Vec<u8>>,
+}
+
+impl Default for Reached {
+    fn default() -> Self {
+        Self { stage: Stage::Greeting, user: None }
+    }
+}
+
+/// Tells of a session's end, whatever ends it: also where its future is dropped in the middle, by a stop that does not wait
+/// any longer or by a fault.
+struct Report {
+    who: Arc<Who>,
+    observer: Arc<dyn Observer>,
+    started: Instant,
+    progress: Arc<Progress>,
+    /// Once the session knows it.
+    known: Option<(Ended, Option<Vec<u8>>)>,
 }
 
 /// A stage's end that is the session's end too: the leg that is left, and why.
@@ -107,6 +131,36 @@ pub(super) struct Leave {
     pub(super) user: Option<Vec<u8>>,
 }
 
+impl Progress {
+    /// The session is at this stage.
+    pub(super) fn is_at(&self, stage: Stage) {
+        self.reached().stage = stage;
+    }
+
+    /// A user has logged in; `None`: the session begins anew.
+    pub(super) fn is_of(&self, user: Option<Vec<u8>>) {
+        let stage = if user.is_some() { Stage::Commands } else { Stage::Greeting };
+        *self.reached() = Reached { stage, user };
+    }
+
+    /// No other task ever waits for it.
+    fn reached(&self) -> MutexGuard<'_, Reached> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let (ended, user) = self.known.take().unwrap_or_else(|| {
+            let reason = if std::thread::panicking() { Reason::Fault } else { Reason::Stopped };
+            let Reached { stage, user } = std::mem::take(&mut *self.progress.reached());
+            (Ended { by: By::Gateway, during: stage, why: Why::Reason(reason) }, user)
+        });
+        let lasted = self.started.elapsed();
+        self.observer.observe(&Event::Ended { who: &self.who, user: user.as_deref(), ended, lasted });
+    }
+}
+
 impl Context {
     pub(super) fn observe(&self, event: &Event<'_>) {
         self.surroundings.observer.observe(event);
@@ -118,7 +172,8 @@ impl Context {
 
     /// Whether this client is asked for a certificate.
     pub(super) fn client_certificate(&self) -> ClientCertificate {
-        self.client_certificate.unwrap_or(self.settings().client_certificate)
+        let Settings { listener_certificates, client_certificate, .. } = self.settings();
+        listener_certificates.get(&self.who.listener).copied().unwrap_or(*client_certificate)
     }
 
     /// Until when a client that connects or begins anew now must have logged in.
@@ -150,8 +205,8 @@ impl Leave {
 
 /// Runs one session to its end and reports it.
 pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: watch::Receiver<Course>) -> Ended {
-    let Newcomer { tcp, permit, who, dialled, own, implicit, client_certificate } = newcomer;
-    let started = Instant::now();
+    let Newcomer { tcp, permit, who, dialled, own, implicit } = newcomer;
+    let progress = Arc::<Progress>::default();
     let context = Context {
         client: who.client.ip().to_canonical(),
         dialled: dialled.ip().to_canonical(),
@@ -161,12 +216,15 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
         surroundings,
         course,
         implicit,
-        client_certificate,
+        progress: Arc::clone(&progress),
     };
     let who = Arc::clone(&context.who);
     let observer = Arc::clone(&context.surroundings.observer);
     observer.observe(&Event::Started { who: &who });
+    let started = Instant::now();
+    let mut report = Report { who: Arc::clone(&who), observer: Arc::clone(&observer), started, progress, known: None };
     let Leave { front, tell, ended, user } = *Box::pin(chain(tcp, context)).await;
+    report.known = Some((ended, user));
     if let Some(mut front) = front {
         if tell {
             let goodbye = answers::goodbye(ended.why);
@@ -175,7 +233,7 @@ pub async fn run(newcomer: Newcomer, surroundings: Arc<Surroundings>, course: wa
         }
         front.finish().await;
     }
-    observer.observe(&Event::Ended { who: &who, user: user.as_deref(), ended, lasted: started.elapsed() });
+    drop(report);
     drop(permit);
     ended
 }
@@ -197,15 +255,60 @@ async fn chain(tcp: TcpStream, context: Context) -> Box<Leave> {
             Served::Left(leave) => return leave,
             Served::Anew(lobby, user) => (lobby, user),
         };
+        lobby.context.progress.is_of(None);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Via;
 
     fn of<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
         size_of::<F>()
+    }
+
+    /// Hears how sessions ended.
+    #[derive(Default)]
+    struct Ends(Mutex<Vec<(Ended, Option<Vec<u8>>)>>);
+
+    impl Observer for Ends {
+        fn observe(&self, event: &Event<'_>) {
+            if let Event::Ended { ended, user, .. } = event {
+                self.0.lock().unwrap().push((*ended, user.map(<[u8]>::to_vec)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_dropped_has_an_end_and_says_whose_doing_it_was() {
+        let ends = Arc::<Ends>::default();
+        let report = || {
+            let client = "192.0.2.7:4021".parse().unwrap();
+            let who = Who { session: crate::event::SessionId(7), listener: "a".into(), client, via: Via::Direct };
+            let (observer, started) = (Arc::clone(&ends) as Arc<dyn Observer>, Instant::now());
+            Report { who: Arc::new(who), observer, started, progress: Arc::default(), known: None }
+        };
+        let by_gateway = |during, reason| Ended { by: By::Gateway, during, why: Why::Reason(reason) };
+        let expected = [
+            (by_gateway(Stage::Handshake, Reason::Stopped), None),
+            (by_gateway(Stage::Transfer, Reason::Fault), Some(b"anna".to_vec())),
+            (Ended { by: By::Client, during: Stage::Commands, why: Why::Reason(Reason::Quit) }, None),
+        ];
+        let stopped = report();
+        stopped.progress.is_at(Stage::Handshake);
+        drop(stopped);
+        let broken = report();
+        let fault = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            broken.progress.is_of(Some(b"anna".to_vec()));
+            broken.progress.is_at(Stage::Transfer);
+            panic!("a fault");
+        }));
+        assert!(fault.is_err());
+        let mut ended = report();
+        ended.known = Some(expected[2].clone());
+        drop(ended);
+        assert_eq!(*ends.0.lock().unwrap(), expected);
     }
 
     /// docs/operations.md says what a session that idles takes. Its future is the part that a careless local in a rarely

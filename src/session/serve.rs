@@ -128,7 +128,10 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
             }
         }
         arm(&mut timer, stand.dialogue.timer(), &lobby.context.settings().timeouts, stand.reserved);
-        stand.stage = if stand.dialogue.in_transfer() { Stage::Transfer } else { Stage::Commands };
+        let stage = if stand.dialogue.in_transfer() { Stage::Transfer } else { Stage::Commands };
+        if std::mem::replace(&mut stand.stage, stage) != stage {
+            lobby.context.progress.is_at(stage);
+        }
         let wants_commands = stand.dialogue.wants_commands();
         let wants_replies = lobby.front.has_room();
         let course = *lobby.context.course.borrow();
@@ -186,6 +189,7 @@ impl Stand {
     fn new(logged_in: Box<LoggedIn>) -> (Box<Lobby>, Self) {
         // Moved out here and not in `serve`: the box goes when its owner does.
         let LoggedIn { lobby, back, user, seat } = *logged_in;
+        lobby.context.progress.is_of(Some(user.clone()));
         let surroundings = &lobby.context.surroundings;
         let traveller = Traveller {
             user: &user,

@@ -1,5 +1,7 @@
 //! What the session room must be told.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy::{ClientCertificate, CommandRules, HostNames, ProtectionPolicy, Routes, UserFrom};
@@ -21,6 +23,8 @@ pub struct Settings {
     pub reply_length: usize,
     /// Whether clients are asked for a certificate, on listeners that say nothing else.
     pub client_certificate: ClientCertificate,
+    /// The same, by name, on those that do.
+    pub listener_certificates: BTreeMap<Arc<str>, ClientCertificate>,
     /// What in a client's certificate must equal the user.
     pub user_from: UserFrom,
     /// Somebody keeps a record of files, and wants their paths from the root.

@@ -107,15 +107,15 @@ impl DataStream {
     }
 
     /// Ends this side without `close_notify`: FIN under TLS, which a TLS peer sees as a truncation; a reset on a plain
-    /// connection, where FIN would look like a proper end.
-    pub async fn truncate(self) {
-        match self {
-            Self::Plain(_) => self.reset(),
-            Self::Private(records) => {
-                // A peer that is gone needs no FIN.
-                if let Err(error) = records.into_socket().shutdown().await {
-                    tracing::trace!(%error, "a truncated connection was gone already");
-                }
+    /// connection, where FIN would look like a proper end. So it ends too when nobody waits for it any more.
+    pub fn truncate(self) -> impl Future<Output = ()> {
+        self.socket().reset_on_close(!self.is_private());
+        async move {
+            // Dropped, a plain one is reset.
+            let Self::Private(records) = self else { return };
+            // A peer that is gone needs no FIN.
+            if let Err(error) = records.into_socket().shutdown().await {
+                tracing::trace!(%error, "a truncated connection was gone already");
             }
         }
     }

@@ -3,12 +3,12 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ftps_gateway::app::{Gateway, StartError};
 use ftps_gateway::config;
 use ftps_gateway::server::Drain;
-use ftps_gateway::telemetry::{LogFormat, LogLevel, LogSettings, Metrics, init};
+use ftps_gateway::telemetry::{LogFormat, LogHandle, LogLevel, LogSettings, Metrics, init};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use tokio::runtime::Runtime;
 
@@ -87,6 +87,9 @@ impl Default for Wishes {
     }
 }
 
+/// One for the process.
+static LOG: OnceLock<LogHandle> = OnceLock::new();
+
 /// A running gateway in front of one backend.
 pub(crate) struct Front {
     pub(crate) authority: PathBuf,
@@ -98,7 +101,11 @@ pub(crate) struct Front {
 impl Front {
     /// Starts one on ports that the system chooses.
     pub(crate) fn start(backend: &Backend, wishes: Wishes, folder: &Path) -> Self {
-        init(&LogSettings { level: LogLevel::Debug, format: LogFormat::Text });
+        LOG.get_or_init(|| {
+            let log = init(&LogSettings { level: LogLevel::Debug, format: LogFormat::Text });
+            log.begin().unwrap();
+            log
+        });
         let certificate = Certificate::make(folder, "front");
         let text = configuration(backend, wishes, &certificate, folder);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -83,6 +83,26 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
     }
 }
 
+/// pyftpdlib takes the last four letters of a verb that it does not know for ABOR, STAT or QUIT. Its own STAT names both
+/// ends of its control connection.
+#[test]
+fn no_verb_ends_in_stat() {
+    if crate::left_out() {
+        return;
+    }
+    let folder = crate::matrix::scratch();
+    let backend = Setup::plain(Kind::Pyftpdlib).start(&folder.path().join("backend"));
+    let front = Front::start(&backend, Wishes::default(), folder.path());
+    let way = Way { implicit: false, version: "1.3", ipv6: false, data: Data::Epsv };
+    let mut client = Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false);
+    all(&mut client, &["ZSTAT", "xstat", "XABOR", "ZQUIT"], |reply| reply.contains("not_implemented"));
+    // What it does not know is its own to say.
+    all(&mut client, &["STATZ"], |reply| reply.starts_with("500"));
+    drop(client);
+    front.end();
+    backend.end();
+}
+
 /// inetutils hands a listing's argument to a program, word by word.
 #[test]
 fn no_word_of_a_listing_leads_out() {

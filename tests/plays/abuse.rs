@@ -171,7 +171,7 @@ async fn a_pipelined_flood_during_a_transfer_ends_the_session() {
     good.secures().await;
     let mut transfer = scene.begins("RETR long").await;
     transfer.backend.sends("the first bytes").await;
-    scene.client.talk.say_raw("NOOP\r\n".repeat(300)).await;
+    scene.client.talk.say_raw("SIZE a\r\n".repeat(300)).await;
     let refused = "commands_refused_total{reason=\"command_pipeline_full\"}";
     scene.stage.counts(refused, 1).await;
     scene.stage.counts("sessions_total{listener=\"explicit\",outcome=\"command_pipeline_full\"}", 1).await;

@@ -248,3 +248,40 @@ async fn a_listener_may_ask_for_more_or_less_than_the_others() {
     client.secures().await;
     let _actor = stage.logs_in(&mut client).await;
 }
+
+/// Whether a certificate is asked for is no matter of the socket: neither half of the new file is in force alone.
+#[tokio::test]
+async fn a_reload_asks_on_each_listener_what_the_new_file_says() {
+    let authority = Authority::new();
+    let stage = Stage::start(requiring(&authority)).await;
+    is_turned_away(&stage, ClientTls::new()).await;
+    let requests = || Setup::new().with("tls", authority.entry("mode: request"));
+    for (setup, comes_in) in [
+        (requests().listener("client_certificates: require"), false),
+        (requiring(&authority).listener("client_certificates: none"), true),
+        (requests().listener("client_certificates: require"), false),
+        (requests(), true),
+        (requests().listener("client_certificates: require"), false),
+        // Nobody is asked any more, and no authority is there to ask for.
+        (Setup::new(), true),
+    ] {
+        assert!(stage.reloads(&setup).await.is_empty());
+        if comes_in {
+            let mut client = stage.secured_client().await;
+            let _actor = stage.logs_in(&mut client).await;
+        } else {
+            is_turned_away(&stage, ClientTls::new()).await;
+        }
+    }
+}
+
+/// The bound listeners keep their names: a client could come in where it must show a certificate.
+#[tokio::test]
+async fn listeners_that_changed_and_ask_for_certificates_are_for_a_restart() {
+    let authority = Authority::new();
+    let mut stage = Stage::start(requiring(&authority)).await;
+    stage.setup = requiring(&authority).listener("client_certificates: none").listening_on(&["127.0.0.1", "127.0.0.2"]);
+    let refused = stage.refuses_to_reload();
+    assert!(refused.starts_with("listeners: ") && refused.contains("Restart instead of reloading"), "{refused}");
+    is_turned_away(&stage, ClientTls::new()).await;
+}

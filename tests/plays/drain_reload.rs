@@ -3,7 +3,9 @@
 use ftps_gateway::config;
 use ftps_gateway::server::Drain;
 
-use crate::stage::{DEADLINE, End, Scene, Setup, Stage};
+use serde_json::json;
+
+use crate::stage::{DEADLINE, Desk, End, Scene, Setup, Stage, holds};
 
 #[tokio::test]
 async fn a_drain_ends_sessions_that_have_nothing_running() {
@@ -86,6 +88,24 @@ async fn a_stop_ends_every_session_with_421_and_close_notify() {
     };
     let (stopped, ()) = tokio::join!(stop, clients);
     stopped.unwrap();
+}
+
+/// There always is a client that does not begin the handshake it has asked for.
+#[tokio::test]
+async fn a_stop_ends_sessions_that_hear_of_nothing_and_each_has_its_end() {
+    let desk = Desk::new();
+    let Scene { stage, client: _client, backend: _backend } = Scene::open(desk.setup()).await;
+    let mut silent = stage.client().await;
+    silent.says("AUTH TLS").await;
+    silent.hears("234 ").await;
+    let metrics = std::sync::Arc::clone(&stage.metrics);
+    tokio::time::timeout(DEADLINE, stage.gateway.stop()).await.unwrap();
+    let ends = desk.lines("session_ended");
+    assert_eq!((desk.lines("session_started").len(), ends.len()), (2, 2), "{ends:?}");
+    holds(&ends[0], &json!({ "user": "bob", "by": "gateway", "during": "commands", "reason": "stopped" }));
+    holds(&ends[1], &json!({ "user": null, "by": "gateway", "during": "handshake", "reason": "stopped" }));
+    let page = metrics.render().unwrap();
+    assert!(page.contains("\nftps_gateway_sessions_active{listener=\"explicit\"} 0\n"), "{page}");
 }
 
 #[tokio::test]

@@ -70,6 +70,30 @@ async fn an_account_is_asked_for_straight_after_user() {
     client.hears("202 ").await;
 }
 
+/// It says that something was not needed, and not that somebody is in.
+#[tokio::test]
+async fn superfluous_is_no_login() {
+    let stage = Stage::plain().await;
+    for proof in ["PASS sesame", "ACCT 4711"] {
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        if proof.starts_with("ACCT") {
+            backend.hears_and_says("USER bob", "332 Account").await;
+            client.hears("332 ").await;
+        } else {
+            backend.hears_and_says("USER bob", "331 Password").await;
+            client.hears("331 ").await;
+        }
+        client.says(proof).await;
+        backend.hears_and_says(proof, "202 Please tell me who you are").await;
+        client.hears("530 Login incorrect").await;
+        client.says("PWD").await;
+        client.refused(530, "not_logged_in").await;
+    }
+    stage.counts("logins_total{result=\"rejected\"}", 2).await;
+}
+
 #[tokio::test]
 async fn pass_without_user_is_503() {
     let stage = Stage::plain().await;

@@ -70,6 +70,18 @@ async fn stat_does_not_tell_where_the_backend_is() {
     scene.goes_on().await;
 }
 
+/// pyftpdlib takes the last four letters for the verb.
+#[tokio::test]
+async fn a_verb_that_ends_in_stat_abor_or_quit_goes_nowhere() {
+    let mut scene = Scene::plain().await;
+    for verb in ["ZSTAT", "xyzstat", "XABOR", "AQUIT"] {
+        scene.client.says(verb).await;
+        scene.client.refused(502, "not_implemented").await;
+    }
+    scene.backend.talk.hears_nothing().await;
+    scene.goes_on().await;
+}
+
 #[tokio::test]
 async fn stat_of_a_path_is_the_backends() {
     let mut scene = Scene::plain().await;
@@ -100,6 +112,32 @@ async fn noop_during_a_transfer_is_answered_behind_it() {
     scene.backend.hears_and_says("NOOP", "200 Awake").await;
     scene.client.hears("200 Awake").await;
     scene.client.talk.hears_nothing().await;
+}
+
+/// Programs that send NOOP every few seconds, and read no answer before the transfer is over (Apache commons-net,
+/// FluentFTP).
+#[tokio::test]
+async fn keep_alives_during_a_transfer_never_end_it() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = scene.begins("RETR long").await;
+    for _ in 0..300 {
+        scene.client.says("NOOP").await;
+        transfer.backend.sends("a bit").await;
+        transfer.client.receives("a bit").await;
+    }
+    scene.client.says("PWD").await;
+    transfer.backend.finishes().await;
+    scene.backend.says("226 Sent").await;
+    assert_eq!(transfer.client.ends().await, End::CloseNotify);
+    scene.client.hears("226 Sent").await;
+    for number in 0..300 {
+        scene.backend.hears_and_says("NOOP", &format!("200 {number}")).await;
+        scene.client.hears(&format!("200 {number}\r\n")).await;
+    }
+    scene.backend.hears_and_says("PWD", "257 \"/\"").await;
+    scene.client.hears("257 ").await;
+    scene.client.talk.hears_nothing().await;
+    scene.downloads().await;
 }
 
 #[tokio::test]

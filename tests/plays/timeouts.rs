@@ -52,6 +52,55 @@ async fn login_is_not_made_longer_by_rein() {
     stage.is_empty().await;
 }
 
+/// The client's `close_notify` never comes.
+#[tokio::test]
+async fn login_is_not_made_longer_by_the_end_of_tls() {
+    let stage = Stage::start(timeouts("login: 300ms")).await;
+    let mut client = stage.secured_client().await;
+    client.says_and_hears("REIN", "220 ").await;
+    // The gateway would have given it a second to be first with it.
+    assert_eq!(client.ends().await, End::Fin);
+    stage.counts("sessions_total{listener=\"explicit\",outcome=\"login_timeout\"}", 1).await;
+    stage.is_empty().await;
+}
+
+/// Each handshake has time of its own, but not more than is left for the login.
+#[tokio::test]
+async fn login_is_not_made_longer_by_a_handshake() {
+    let stage = Stage::start(timeouts("login: 300ms")).await;
+    let mut explicit = stage.client().await;
+    explicit.says_and_hears("AUTH TLS", "234 ").await;
+    assert_eq!(explicit.ends().await, End::Fin);
+    let mut implicit = stage.connects_implicitly().await;
+    implicit.ends().await;
+    for listener in ["explicit", "implicit"] {
+        stage.counts(&format!("sessions_total{{listener=\"{listener}\",outcome=\"tls_failed\"}}"), 1).await;
+    }
+    stage.is_empty().await;
+}
+
+/// Commands that are there already do not win over the deadline, one after the other.
+#[tokio::test]
+async fn login_is_not_made_longer_by_commands_sent_ahead() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says_and_hears("NOOP", "200 ").await;
+    client.talk.say_raw("NOOP\r\n".repeat(50)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    let mut answered = 0;
+    let told = loop {
+        let reply = client.reply("200 or 421").await.text();
+        if !reply.starts_with("200 ") {
+            break reply;
+        }
+        answered += 1;
+    };
+    assert!(told.contains("[login_timeout]") && answered <= 1, "{told:?} behind {answered} answers");
+    stage.is_empty().await;
+}
+
 #[tokio::test]
 async fn login_between_user_and_pass() {
     let stage = Stage::start(timeouts("login: 300ms")).await;

@@ -207,6 +207,27 @@ async fn a_download_in_clear_that_breaks_ends_with_a_reset() {
     }
 }
 
+/// No byte has moved, and the relay has perhaps not begun: an empty file that ends properly would be a whole one.
+#[tokio::test]
+async fn a_download_in_clear_whose_backend_goes_right_behind_its_150_ends_with_a_reset() {
+    // What the gateway looks at first behind the 150 is chance.
+    for _ in 0..12 {
+        let mut scene = Scene::open_clear(Setup::new()).await;
+        let (address, door) = scene.goes_passive().await;
+        let mut client = scene.client.opens(address).await;
+        let arrived = "data_connections_total{leg=\"back\",mode=\"pasv\",outcome=\"opened\"}";
+        scene.client.says("RETR file").await;
+        let back = door.accepts().await;
+        scene.backend.hears("RETR file").await;
+        scene.stage.counts(arrived, 1).await;
+        scene.backend.talk.say_raw("150 Here it comes\r\n421 Going down\r\n").await;
+        scene.client.hears("150 ").await;
+        scene.client.refused(421, "backend_said_goodbye").await;
+        assert_eq!(client.ends().await, End::Reset);
+        drop(back);
+    }
+}
+
 #[tokio::test]
 async fn a_download_that_the_client_leaves_is_426() {
     let mut scene = Scene::plain().await;

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::daemon::{EXIT_INTERNAL, EXIT_USAGE, exit_code};
 use super::gateway::{Gateway, StartError};
 use crate::config;
-use crate::telemetry::{Metrics, init};
+use crate::telemetry::{LogHandle, Metrics, init};
 use crate::tls::keep_self_signed;
 
 use words::Scene;
@@ -61,6 +61,8 @@ enum DemoError {
     Server(io::Error),
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
+    #[error("the log cannot be written: the system gives no thread for it: {0}")]
+    Log(io::Error),
     #[error("the metrics cannot be set up: {0}")]
     Metrics(String),
     #[error("these options do not go together:\n{0}")]
@@ -72,9 +74,12 @@ enum DemoError {
 impl DemoError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Files(_) | Self::Certificate(_) | Self::Server(_) | Self::Signals(_) | Self::Metrics(_) => {
-                ExitCode::from(EXIT_INTERNAL)
-            }
+            Self::Files(_)
+            | Self::Certificate(_)
+            | Self::Server(_)
+            | Self::Signals(_)
+            | Self::Log(_)
+            | Self::Metrics(_) => ExitCode::from(EXIT_INTERNAL),
             Self::Options(_) => ExitCode::from(EXIT_USAGE),
             Self::Gateway { error, .. } => exit_code(error),
         }
@@ -120,7 +125,7 @@ async fn perform(options: &DemoOptions, folder: &TempDir) -> Result<(), DemoErro
     let root = files(folder.path()).map_err(DemoError::Files)?;
     let server = server::start(&root).await.map_err(DemoError::Server)?;
     let backend = if options.show_backend { wire::start(server).await.map_err(DemoError::Server)? } else { server };
-    let gateway = start(options, folder.path(), backend).await?;
+    let (gateway, _log) = start(options, folder.path(), backend).await?;
 
     let port = |name: &str| gateway.listeners().iter().find(|(own, _)| &**own == name).map_or(0, |(_, at)| at.port());
     let scene = Scene {
@@ -154,15 +159,17 @@ fn files(folder: &Path) -> io::Result<std::path::PathBuf> {
     Ok(root)
 }
 
-async fn start(options: &DemoOptions, folder: &Path, backend: SocketAddr) -> Result<Gateway, DemoError> {
+async fn start(options: &DemoOptions, folder: &Path, backend: SocketAddr) -> Result<(Gateway, LogHandle), DemoError> {
     let certificate = keep_self_signed(folder, &NAMES.map(String::from))?;
     let text = words::gateway_yaml(options, &certificate, backend);
     let path = folder.join("gateway.yaml");
     std::fs::write(&path, &text).map_err(DemoError::Files)?;
     let settings = config::load(&path).map_err(DemoError::Options)?;
-    init(&settings.log);
+    let log = init(&settings.log);
+    log.begin().map_err(DemoError::Log)?;
     let metrics = Metrics::new().map_err(|error| DemoError::Metrics(error.to_string()))?;
-    Gateway::start(settings, Arc::new(metrics)).await.map_err(|error| {
+    let started = Gateway::start(settings, Arc::new(metrics)).await;
+    started.map(|gateway| (gateway, log)).map_err(|error| {
         let remedy = match &error {
             StartError::Bind { address, .. } => remedy(options, address),
             StartError::Configuration(_) | StartError::Internal(_) => String::new(),

@@ -1,6 +1,6 @@
 //! `listeners`: where clients come in.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(super) struct Bound<'n> {
 pub(super) struct Listeners<'n> {
     /// Those in order.
     pub(super) settings: Vec<ListenerSettings>,
+    /// Whether they ask for a certificate, by name, where they say so.
+    pub(super) certificates: BTreeMap<Arc<str>, ClientCertificate>,
     /// What they bind.
     pub(super) bound: Vec<Bound<'n>>,
     /// The names of all, also of those with problems: routes that speak of them are not wrong.
@@ -66,7 +68,7 @@ pub(super) fn listeners<'n>(reader: &mut Reader<'_>, root: Section<'n>, with_aut
             reader.report(node, Flaw::new(what, "Choose another name."));
         }
     }
-    let (mut settings, mut names) = (Vec::new(), Vec::new());
+    let (mut settings, mut names, mut certificates) = (Vec::new(), Vec::new(), BTreeMap::new());
     for Draft { address, tls, name, balancers, client_certificate } in drafts {
         let name: Arc<str> = match (name, address) {
             (Some((_, name)), _) => Arc::from(name),
@@ -74,9 +76,10 @@ pub(super) fn listeners<'n>(reader: &mut Reader<'_>, root: Section<'n>, with_aut
             (None, None) => continue,
         };
         names.push(Arc::clone(&name));
-        settings.extend(address.map(|address| ListenerSettings { address, tls, name, balancers, client_certificate }));
+        certificates.extend(client_certificate.map(|ask| (Arc::clone(&name), ask)));
+        settings.extend(address.map(|address| ListenerSettings { address, tls, name, balancers }));
     }
-    Listeners { settings, bound, names }
+    Listeners { settings, certificates, bound, names }
 }
 
 /// Whether this listener asks for a certificate. Only where it is known whose it would take.

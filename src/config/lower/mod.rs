@@ -32,7 +32,8 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
     let backend_names = names_below(root, "backends");
     let with_authorities = names_below(root, "tls").contains(&"client_certificates");
     let root = reader.section(root).unwrap_or(Section::ABSENT);
-    let Listeners { settings: listeners, mut bound, names } = listeners::listeners(reader, root, with_authorities);
+    let Listeners { settings: listeners, certificates, mut bound, names } =
+        listeners::listeners(reader, root, with_authorities);
     let admin = reader.subsection(root, "admin");
     let admin = service::admin(reader, admin, &mut bound);
     let tls = reader.subsection(root, "tls");
@@ -42,6 +43,7 @@ pub(super) fn lower(root: &Node, directory: &Path, problems: &mut Vec<Problem>) 
     let log = reader.subsection(root, "log");
     Settings {
         listeners,
+        listener_certificates: certificates,
         tls: tls::identities(reader, root, tls),
         protection: tls::protection(reader, tls),
         data: data::data(reader, root, &bound),

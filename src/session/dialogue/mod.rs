@@ -30,6 +30,10 @@ pub use words::{BackNews, Close, FrontNews, Input, Premises, Step, Timer};
 
 /// Commands that may wait their turn. Past it the front leg is not read, so a flood waits in the client.
 const QUEUE: usize = 256;
+/// NOOPs during a transfer that may wait in front of all others. Some programs send one every few seconds and read no
+/// answer before the transfer is over (Apache commons-net, FluentFTP): at one a second this lasts for 18 hours. They are
+/// no more than a number, so a flood of them costs a client as much as it costs the gateway.
+const KEEP_ALIVES: u32 = 64 * 1024;
 
 /// The state between two inputs.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Dialogue {
     control_private: bool,
     protection: ProtectionState,
     epsv_all: bool,
+    /// NOOPs that came during a transfer before anything else did: they wait in front of the queue.
+    keep_alives: u32,
     queue: VecDeque<Pending>,
     phase: Phase,
     arranged: Option<Arranged>,
@@ -125,6 +131,7 @@ impl Dialogue {
             control_private,
             protection,
             epsv_all: false,
+            keep_alives: 0,
             queue: VecDeque::new(),
             phase: Phase::Idle,
             arranged: None,
@@ -224,15 +231,29 @@ impl Dialogue {
                 // RFC 959 §4.1.3: STAT may be sent during a transfer and is answered at once, but not before a command that
                 // came earlier.
                 Verb::Stat
-                    if !command.has_argument() && transfer.started && self.open.is_none() && self.queue.is_empty() =>
+                    if !command.has_argument() && transfer.started && self.open.is_none() && self.none_waits() =>
                 {
                     steps.push(Step::Answer(self.status()));
+                    return;
+                }
+                Verb::Noop if self.keep_alives < KEEP_ALIVES && self.is_keep_alive(&command) => {
+                    self.keep_alives += 1;
                     return;
                 }
                 _ => {}
             }
         }
         self.wait(Pending::Command(command), steps);
+    }
+
+    fn none_waits(&self) -> bool {
+        self.keep_alives == 0 && self.queue.is_empty()
+    }
+
+    /// A NOOP that is as good as any other, in front of which nothing waits but its like. One that a rule denies is not: many
+    /// would be refused in one go, whether the client takes the replies or not.
+    fn is_keep_alive(&self, command: &Command) -> bool {
+        self.queue.is_empty() && !command.has_argument() && self.cleared(command.clone()).is_ok()
     }
 
     /// Outside a transfer the client is not read when the queue is full. During one it is, so it has to end.
@@ -264,6 +285,11 @@ impl Dialogue {
                 steps.push(Step::Answer(Refusal::Draining.reply()));
                 self.end(By::Gateway, Why::Reason(Reason::Drained), steps);
                 return;
+            }
+            if let Some(fewer) = self.keep_alives.checked_sub(1) {
+                self.keep_alives = fewer;
+                self.begin(Command::bare(Verb::Noop), steps);
+                continue;
             }
             match self.queue.pop_front() {
                 None => return,
@@ -338,6 +364,7 @@ impl Dialogue {
 
     fn client_is_gone(&mut self, reason: Reason, steps: &mut Vec<Step>) {
         self.client_gone = Some(reason);
+        self.keep_alives = 0;
         self.queue.clear();
         if let Phase::Transfer(transfer) = &self.phase
             && transfer.is_being_confirmed()

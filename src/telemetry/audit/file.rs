@@ -1,14 +1,19 @@
 //! Opening the audit file.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
 /// The owner writes, the group reads: auditors are a group.
 const MODE: u32 = 0o640;
+/// What opening a file takes on a disk that is there, many times over.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The audit file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,25 +26,32 @@ pub struct AuditFileError {
 
 /// The audit file, open for appending.
 #[derive(Debug)]
-pub struct AuditFile(pub(super) File);
+pub struct AuditFile {
+    pub(super) file: File,
+    pub(super) identity: FileIdentity,
+}
+
+/// Which file it is, whatever it is called. Good while it is open.
+pub(super) type FileIdentity = (u64, u64);
 
 impl AuditFile {
-    /// Opens it, and makes it when it is not there.
+    /// Opens it, and makes it when it is not there. Nothing is written.
     ///
     /// # Errors
-    /// What is wrong with it, and what to do.
+    /// What is wrong with it, and what to do. Its disk is not waited for for ever.
     pub fn open(path: &Path) -> Result<Self, AuditFileError> {
         let problem = |error: io::Error| AuditFileError::new(path, &error);
-        let mut file = match made(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => opened(path),
-            made => made,
-        }
-        .map_err(problem)?;
-        check_sort(path, &file).map_err(problem)?;
-        if ends_in_a_torn_line(path) {
-            file.write_all(b"\n").map_err(problem)?;
-        }
-        Ok(Self(file))
+        let (sender, opened) = mpsc::channel();
+        let own = path.to_owned();
+        // Whoever opens a file of a disk that hangs hangs too, and hears no signal.
+        let opener = thread::Builder::new().name("audit-open".into());
+        opener
+            .spawn(move || {
+                // Nobody may wait for it any more; then it is closed.
+                let _ = sender.send(open_now(&own));
+            })
+            .map_err(problem)?;
+        opened.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(problem)
     }
 
     /// Whether it could be opened, without making or changing anything. A folder that is not there may still be made.
@@ -62,15 +74,31 @@ impl AuditFile {
     }
 }
 
-/// Opening a pipe that nobody reads must not wait.
+fn open_now(path: &Path) -> io::Result<AuditFile> {
+    let file = match made(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => opened(path)?,
+        made => made?,
+    };
+    check_sort(path, &file)?;
+    let metadata = file.metadata()?;
+    Ok(AuditFile { file, identity: (metadata.dev(), metadata.ino()) })
+}
+
+/// Opening a pipe that nobody reads must not wait. It is read only to see whether its last line has an end, and it need
+/// not be.
 fn opened(path: &Path) -> io::Result<File> {
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
-    OpenOptions::new().append(true).custom_flags(flags).open(path)
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(flags);
+    match options.clone().read(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.open(path),
+        opened => opened,
+    }
 }
 
 /// One that is not there. The mode is set again: a service's umask is for its keys, and would shut auditors out.
 fn made(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create_new(true).mode(MODE).open(path)?;
+    let file = OpenOptions::new().read(true).append(true).create_new(true).mode(MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(MODE))?;
     Ok(file)
 }
@@ -82,22 +110,6 @@ fn check_sort(path: &Path, file: &File) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a file", path.display())))
-}
-
-/// Whoever wrote it last was stopped in the middle of a line: the next one must not go on with it.
-fn ends_in_a_torn_line(path: &Path) -> bool {
-    let last = || {
-        let mut file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Ok(b'\n');
-        }
-        file.seek(SeekFrom::End(-1))?;
-        let mut last = [b'\n'];
-        file.read_exact(&mut last)?;
-        Ok::<_, io::Error>(last[0])
-    };
-    // An empty one has no last byte, and one that may not be read is not looked at.
-    last().is_ok_and(|last| last != b'\n')
 }
 
 impl AuditFileError {
@@ -113,6 +125,9 @@ impl AuditFileError {
             ),
             io::ErrorKind::IsADirectory => ("is a folder".to_owned(), "Write the path of a file."),
             io::ErrorKind::NotADirectory => ("lies below a file".to_owned(), "Write the path of a file in a folder."),
+            io::ErrorKind::TimedOut => {
+                ("lies on a disk that does not answer".to_owned(), "Mend the disk, or write a path on another one.")
+            }
             io::ErrorKind::InvalidInput => ("is not a file".to_owned(), "Write the path of a file."),
             _ => (format!("cannot be opened: {error}"), "Make it a file that can be written."),
         };

@@ -80,6 +80,7 @@ fields! {
     ClientPort "client_port" Number,
     Balancer "balancer" Word,
     User "user" Text,
+    UserLength "user_length" Number,
     Backend "backend" Word,
     Verb "verb" Text,
     Direction "direction" Word,
@@ -126,7 +127,9 @@ events! {
     TlsFailed "tls_failed" [Session, Listener, ClientAddress, ClientPort, Reason, Detail],
     ClientCertificate "client_certificate" [Session, Listener, ClientAddress, ClientPort, Subject, Issuer, Serial],
     Login "login" [Session, Listener, ClientAddress, ClientPort, User, Backend, SecondFactor],
-    LoginFailed "login_failed" [Session, Listener, ClientAddress, ClientPort, User, Backend, Reason],
+    LoginFailed "login_failed" [
+        Session, Listener, ClientAddress, ClientPort, User, UserLength, Backend, Reason,
+    ],
     Banned "banned" [
         Session, Listener, ClientAddress, ClientPort, Ban, BannedAddress, BannedUser, Number, Seconds,
     ],

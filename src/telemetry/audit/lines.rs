@@ -1,7 +1,7 @@
 //! One function for each event that is worth a line in the audit file.
 //!
 //! Invariants: nobody without an account can fill the file faster than by opening connections: what a client can provoke
-//! many times before login has no line. There is no password, because no event has one.
+//! many times before login has no line, and a line of his is short. There is no password, because no event has one.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,9 @@ use super::kinds::{AuditEvent, AuditField as F};
 use crate::event::{Change, ChangeKind, ChangeResult, Ended, Handshake, LoginResult, Object, Transfer, Via, Who};
 use crate::ftp::Verb;
 use crate::policy::{Ban, Protection, Refusal};
+
+/// Bytes of a name without a login.
+const UNPROVEN: usize = 128;
 
 pub(super) fn started(now: SystemTime) -> Line {
     let mut line = Line::new(AuditEvent::AuditStarted, now);
@@ -82,13 +85,22 @@ pub(super) fn login(
     let accepted = result == LoginResult::Accepted;
     let event = if accepted { AuditEvent::Login } else { AuditEvent::LoginFailed };
     let mut line = Line::of(event, now, who);
-    line.text(F::User, user);
+    let shown = if accepted { user } else { cut(user) };
+    line.text(F::User, shown);
+    line.put_some(F::UserLength, (shown.len() < user.len()).then_some(user.len()));
     line.put_some(F::Backend, backend);
     match accepted {
         true => line.put(F::SecondFactor, &second_factor),
         false => line.put(F::Reason, result.label()),
     }
     line
+}
+
+/// Of a name that nobody has shown to be his, what the bans tell users apart by. Within a letter it is not cut.
+fn cut(user: &[u8]) -> &[u8] {
+    let inside = |at: usize| user.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let end = (UNPROVEN - 3..=UNPROVEN).rev().find(|end| !inside(*end)).unwrap_or(UNPROVEN);
+    user.get(..end).unwrap_or(user)
 }
 
 pub(super) fn banned(now: SystemTime, who: &Who, ban: &Ban, lasts: Duration) -> Line {

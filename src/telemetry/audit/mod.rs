@@ -18,18 +18,16 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
-
-use arc_swap::ArcSwapOption;
 
 pub use file::{AuditFile, AuditFileError};
 pub use kinds::{AuditEvent, AuditField, FieldType};
 
+use self::file::FileIdentity;
 use self::json::Line;
-use self::queue::{Queue, Weight};
+use self::queue::{Put, Queue, Weight};
 use self::writer::Writer;
 use super::metrics::Metrics;
 use super::settings::{AuditFormat, AuditSettings};
@@ -40,61 +38,64 @@ use crate::ftp::Verb;
 use crate::policy::{Ban, Refusal};
 use crate::telemetry::log::Severity;
 
-/// At the end of the process a disk that hangs is not waited for any longer.
+/// A disk that hangs is not waited for any longer, at the end of the process or when another file is named.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The audit file, or none.
 pub struct Audit {
-    journal: ArcSwapOption<Journal>,
-    /// Changes of the file come one after the other.
-    writer: Mutex<Option<Thread>>,
+    queue: Arc<Queue>,
+    /// The file in force. Changes of it come one after the other.
+    place: Mutex<Option<Place>>,
+    patience: Duration,
     metrics: Arc<Metrics>,
 }
 
-/// The writer's thread: nothing is ever sent, and the channel is closed when the thread has ended.
-type Thread = mpsc::Receiver<()>;
-
-/// The way to the writer.
-struct Journal {
-    settings: AuditSettings,
-    queue: Arc<Queue>,
-    failing: Arc<AtomicBool>,
-    metrics: Arc<Metrics>,
+/// Where the file is, and which one it is.
+struct Place {
+    path: PathBuf,
+    identity: FileIdentity,
 }
 
 impl Audit {
     /// None, until [`Self::set`].
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { journal: ArcSwapOption::empty(), writer: Mutex::new(None), metrics }
+        let queue = Arc::<Queue>::default();
+        let watched = Arc::clone(&queue);
+        metrics.watch_audit(move || watched.takes_more());
+        Self { queue, place: Mutex::default(), patience: PATIENCE, metrics }
     }
 
     /// This file is the one from now on; `None`: there is none. The lines so far are written to the end of the one before,
-    /// or, where its disk is full, to this one.
+    /// or, where its disk is full or hangs, to this one. A disk that hangs is waited for a moment.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn set(&self, new: Option<(AuditSettings, AuditFile)>) -> std::io::Result<()> {
-        let mut writer = self.writer();
-        let old = self.journal.load_full();
-        match (new, old) {
-            (None, None) => {}
-            (None, Some(_)) => self.close(writer.take()),
-            (Some((settings, file)), Some(old)) if old.settings.format == settings.format => {
-                self.note(Weight::Full, lines::stopped);
-                old.queue.switch(file.0);
-                let (queue, failing) = (Arc::clone(&old.queue), Arc::clone(&old.failing));
-                let metrics = Arc::clone(&self.metrics);
-                self.journal.store(Some(Arc::new(Journal { settings, queue, failing, metrics })));
-                self.note(Weight::Full, lines::started);
+        let mut place = self.place();
+        let Some((AuditSettings { path, format }, AuditFile { file, identity })) = new else {
+            if place.take().is_some() {
+                self.queue.change(None);
             }
-            (Some((settings, file)), old) => {
-                if old.is_some() {
-                    self.close(writer.take());
-                }
-                *writer = Some(self.open(settings, file)?);
-            }
+            return Ok(());
+        };
+        let known = place.replace(Place { path, identity });
+        let is_first = known.is_none();
+        if known.is_some_and(|known| known.identity == identity) && self.queue.format() == Some(format) {
+            return Ok(());
         }
-        Ok(())
+        self.queue.change(Some((file, format)));
+        if self.queue.is_reached(self.patience) {
+            return Ok(());
+        }
+        if !is_first {
+            tracing::error!("the audit file so far does not answer: what waits for it is written to the new one");
+        }
+        let started = self.employ();
+        if started.is_err() && is_first {
+            *place = None;
+            self.queue.change(None);
+        }
+        started
     }
 
     /// Opens the same path again: the file that was there may have been moved.
@@ -102,80 +103,79 @@ impl Audit {
     /// # Errors
     /// When it cannot be opened; the old one stays.
     pub fn reopen(&self) -> Result<(), AuditFileError> {
-        let _one_at_a_time = self.writer();
-        if let Some(journal) = self.journal.load_full() {
-            let file = AuditFile::open(&journal.settings.path)?;
-            journal.queue.switch(file.0);
+        if let Some(place) = &mut *self.place() {
+            let AuditFile { file, identity } = AuditFile::open(&place.path)?;
+            if place.identity != identity {
+                self.queue.rotate(file);
+                place.identity = identity;
+            }
         }
         Ok(())
     }
 
     /// Writes what waits, and ends. Waits for the disk, but not for ever.
     pub fn stop(&self) {
-        let writer = self.writer().take();
-        self.close(writer);
+        let _last_change = self.place().take();
+        self.queue.close();
+        let lines = self.queue.is_over(self.patience);
+        if lines > 0 {
+            self.metrics.audit_lost(lines);
+            tracing::error!(lines, "lines of the audit file are lost: it could not be written to the end");
+        }
     }
 
     /// Whether what begins now can be recorded.
     pub fn can_record(&self) -> bool {
-        match &*self.journal.load() {
-            Some(journal) => !journal.failing.load(Ordering::Relaxed) && !journal.queue.is_behind(),
-            None => true,
-        }
+        self.queue.takes_more()
     }
 
-    fn open(&self, settings: AuditSettings, file: AuditFile) -> std::io::Result<Thread> {
-        let (queue, failing) = (Arc::<Queue>::default(), Arc::<AtomicBool>::default());
-        let (own, metrics) = (Arc::clone(&queue), Arc::clone(&self.metrics));
-        let writer = Writer::new(own, file.0, settings.format, Arc::clone(&failing), Arc::clone(&metrics));
-        let (running, thread) = mpsc::channel();
-        std::thread::Builder::new().name("audit".into()).spawn(move || {
-            writer.run();
-            drop(running);
-        })?;
-        self.journal.store(Some(Arc::new(Journal { settings, queue, failing, metrics })));
-        self.note(Weight::Full, lines::started);
-        Ok(thread)
-    }
-
-    fn close(&self, writer: Option<Thread>) {
-        self.note(Weight::Full, lines::stopped);
-        if let Some(journal) = self.journal.swap(None) {
-            journal.queue.close();
-        }
-        let Some(writer) = writer else { return };
-        match writer.recv_timeout(PATIENCE) {
-            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => self.metrics.set_audit_writable(true),
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                tracing::error!("the audit file's disk does not answer: its last lines may be lost");
-            }
-        }
+    /// Puts a new writer in charge: there is none, or the one that there is hangs.
+    fn employ(&self) -> std::io::Result<()> {
+        let writer = Writer::<std::fs::File>::new(Arc::clone(&self.queue), Arc::clone(&self.metrics));
+        std::thread::Builder::new().name("audit".into()).spawn(move || writer.run()).map(drop)
     }
 
     /// A line in JSON, where that is the format.
-    fn note(&self, weight: Weight, line: impl FnOnce(SystemTime) -> Line) {
-        if let Some(journal) = &*self.journal.load()
-            && journal.settings.format == AuditFormat::Json
-        {
-            journal.push(&line(SystemTime::now()).finish(), weight);
-        }
+    fn note(&self, weight: Weight, line: impl Fn(SystemTime) -> Line) {
+        self.push(weight, |now, format| match format {
+            AuditFormat::Json => Some(line(now).finish()),
+            AuditFormat::Xferlog => None,
+        });
     }
 
     /// The same, with its like in the other format.
-    fn note_either(&self, json: impl FnOnce(SystemTime) -> Line, xferlog: impl FnOnce(SystemTime) -> Option<Vec<u8>>) {
-        let journal = self.journal.load();
-        let Some(journal) = &*journal else { return };
-        let line = match journal.settings.format {
-            AuditFormat::Json => Some(json(SystemTime::now()).finish()),
-            AuditFormat::Xferlog => xferlog(SystemTime::now()),
-        };
-        if let Some(line) = line {
-            journal.push(&line, Weight::Full);
+    fn note_either(&self, json: impl Fn(SystemTime) -> Line, xferlog: impl Fn(SystemTime) -> Option<Vec<u8>>) {
+        self.push(Weight::Full, |now, format| match format {
+            AuditFormat::Json => Some(json(now).finish()),
+            AuditFormat::Xferlog => xferlog(now),
+        });
+    }
+
+    fn push(&self, weight: Weight, line: impl Fn(SystemTime, AuditFormat) -> Option<Vec<u8>>) {
+        // Once, but where the format changes in between.
+        while let Some(format) = self.queue.format() {
+            let Some(line) = line(SystemTime::now(), format) else { return };
+            match self.queue.push(&line, format, weight) {
+                Put::In => {}
+                Put::Behind => {
+                    tracing::error!(
+                        "too many lines wait for the audit file: until its disk takes them, no login, transfer or change begins"
+                    );
+                }
+                Put::Lost(lines) => {
+                    self.metrics.audit_lost(1);
+                    if lines == 1 {
+                        tracing::error!("lines of the audit file are lost: too many wait to be written");
+                    }
+                }
+                Put::OtherFormat => continue,
+            }
+            return;
         }
     }
 
-    fn writer(&self) -> MutexGuard<'_, Option<Thread>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -278,30 +278,9 @@ impl Audit {
     }
 }
 
-impl Journal {
-    fn push(&self, line: &[u8], weight: Weight) {
-        let path = self.settings.path.display();
-        match self.queue.push(line, weight) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.metrics.set_audit_writable(false);
-                tracing::error!(%path, "too many lines wait for the audit file: until its disk takes them, no login, transfer or change begins");
-            }
-            Err(lost) => {
-                self.metrics.audit_lost(1);
-                if lost == 1 {
-                    tracing::error!(%path, "lines of the audit file are lost: too many wait to be written");
-                }
-            }
-        }
-    }
-}
-
 impl Drop for Audit {
     fn drop(&mut self) {
-        if let Some(journal) = self.journal.swap(None) {
-            journal.queue.close();
-        }
+        self.queue.close();
     }
 }
 

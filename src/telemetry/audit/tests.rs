@@ -87,7 +87,7 @@ fn all() -> Vec<Value> {
         lines::not_secured(NOW, &who, &shaken(HandshakeResult::Alert), "unknown CA"),
         lines::client_certificate(NOW, &who, "CN=anna", "CN=ca", "0a"),
         lines::login(NOW, &who, user, Some("legacy"), LoginResult::Accepted, true),
-        lines::login(NOW, &who, user, Some("legacy"), LoginResult::Rejected, false),
+        lines::login(NOW, &who, &[b'x'; 200], Some("legacy"), LoginResult::Rejected, false),
         lines::banned(NOW, &who, &ban, span),
         lines::ban_lifted(NOW, &ban),
         lines::refused(NOW, &who, Some(user), Some(&object("x")), Verb::Retr, Refusal::PathDenied),
@@ -127,6 +127,24 @@ fn every_kind_has_exactly_the_fields_that_are_documented() {
         AuditEvent::ALL.iter().flat_map(|event| event.fields()).map(|field| field.label()).collect();
     let unused = AuditField::ALL.iter().map(|field| field.label()).filter(|field| !used.contains(field));
     assert_eq!(unused.collect::<Vec<_>>(), ["time", "event"]);
+}
+
+#[test]
+fn a_name_without_a_login_makes_no_long_line() {
+    let line = |name: &[u8], result| lines::login(NOW, &who(), name, Some("legacy"), result, false);
+    let long = line(&[0xfe; 4000], LoginResult::Banned).finish();
+    assert!(long.len() < 2048, "{}", long.len());
+    let shown = |name: &str, result| {
+        let line = value(line(name.as_bytes(), result));
+        (line["user"].as_str().unwrap().to_owned(), line["user_length"].as_u64())
+    };
+    let name = |bytes: usize| "ä".repeat(bytes / 2) + &"x".repeat(bytes % 2);
+    assert_eq!(shown(&name(128), LoginResult::Rejected), (name(128), None));
+    assert_eq!(shown(&name(300), LoginResult::Rejected), (name(128), Some(300)));
+    let odd = format!("x{}", name(300));
+    assert_eq!(shown(&odd, LoginResult::Rejected), (odd[..127].to_owned(), Some(301)));
+    // Who has logged in has his whole name.
+    assert_eq!(shown(&name(300), LoginResult::Accepted), (name(300), None));
 }
 
 #[test]
@@ -261,33 +279,127 @@ fn a_line_that_was_torn_long_ago_is_not_gone_on_with() {
     assert_eq!(new.metadata().unwrap().permissions().mode() & 0o777, 0o640);
 }
 
+/// The writer may be in the middle of one.
+#[test]
+fn a_file_that_is_opened_again_goes_on_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let audit = Audit::new(Arc::new(Metrics::new().unwrap()));
+    audit.set(opened(&path, AuditFormat::Json)).unwrap();
+    audit.reloaded(true);
+    let writes = || std::fs::read_to_string(&path).unwrap();
+    while !writes().contains("reloaded") {
+        std::thread::yield_now();
+    }
+    let begun = writes() + "{\"half\":";
+    std::fs::write(&path, &begun).unwrap();
+    audit.reopen().unwrap();
+    audit.set(opened(&path, AuditFormat::Json)).unwrap();
+    audit.reloaded(false);
+    audit.stop();
+    assert!(writes().starts_with(&format!("{begun}{{\"time\"")), "{}", writes());
+}
+
+#[test]
+fn another_format_loses_no_line() {
+    const LINES: usize = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let audit = Audit::new(Arc::new(Metrics::new().unwrap()));
+    audit.set(opened(&path("json"), AuditFormat::Json)).unwrap();
+    let begun = std::sync::Barrier::new(4);
+    let works = |thread: usize| {
+        begun.wait();
+        for at in 0..LINES {
+            let object = Object { given: format!("/{thread}-{at}").into(), resolved: None };
+            let change = Change { kind: ChangeKind::Delete, command: b"DELE".to_vec(), object, from: None };
+            audit.changed(&who(), (b"anna", "legacy"), &change, (Some(250), ChangeResult::Completed));
+        }
+    };
+    std::thread::scope(|scope| {
+        let working: Vec<_> = (0..3).map(|at| scope.spawn(move || works(at))).collect();
+        begun.wait();
+        while !working.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            audit.set(opened(&path("xferlog"), AuditFormat::Xferlog)).unwrap();
+            audit.set(opened(&path("json"), AuditFormat::Json)).unwrap();
+        }
+    });
+    audit.stop();
+    let mut told = BTreeSet::new();
+    for line in std::fs::read_to_string(path("json")).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if line["event"] == "delete" {
+            assert!(told.insert(line["path"].as_str().unwrap().to_owned()), "{line}");
+        }
+    }
+    let in_json = told.len();
+    for line in std::fs::read_to_string(path("xferlog")).unwrap().lines() {
+        assert!(told.insert(line.split_whitespace().nth(8).unwrap().to_owned()), "{line}");
+    }
+    assert!(in_json > 0 && in_json < told.len(), "{in_json} of {}", told.len());
+    assert_eq!(told.len(), 3 * LINES);
+}
+
 /// A disk that hangs says nothing. What waits says it.
 #[test]
 fn a_disk_that_hangs_stops_what_would_begin_and_costs_no_line_of_what_runs() {
-    let audit = Audit::new(Arc::new(Metrics::new().unwrap()));
-    let queue = Arc::<Queue>::default();
-    audit.journal.store(Some(Arc::new(Journal {
-        settings: AuditSettings { path: "audit.jsonl".into(), format: AuditFormat::Json },
-        queue: Arc::clone(&queue),
-        failing: Arc::default(),
-        metrics: Arc::clone(&audit.metrics),
-    })));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut audit = hangs(&path("a"));
     let (who, particulars) = (who(), particulars());
     let transfer = transfer(&particulars);
+    let mut lines = 0;
     assert!(audit.can_record());
     while audit.can_record() {
         audit.transferred(&who, &transfer, true);
+        lines += 1;
     }
-    let shows = |series: &str| {
+    let shows = |audit: &Audit, series: &str| {
         let page = audit.metrics.render().unwrap();
         assert!(page.contains(&format!("\nftps_gateway_{series}\n")), "{series} in\n{page}");
     };
-    shows("audit_writable 0");
+    shows(&audit, "audit_writable 0");
     for _ in 0..1000 {
         audit.transferred(&who, &transfer, true);
     }
-    shows("audit_lines_lost_total 0");
-    let work = queue.take(queue::Rest::Long);
-    assert!(audit.can_record() && work.lost == 0);
-    assert!(work.lines.iter().filter(|byte| **byte == b'\n').count() > 1000);
+    shows(&audit, "audit_lines_lost_total 0");
+
+    // Another file gets it all.
+    audit.set(opened(&path("b"), AuditFormat::Json)).unwrap();
+    audit.patience = PATIENCE;
+    audit.stop();
+    shows(&audit, "audit_lines_lost_total 0");
+    let all = events(&path("b"));
+    assert_eq!(all.iter().filter(|event| *event == "transfer").count(), lines + 1000);
+    assert_eq!((&*all[0], &*all[all.len() - 1]), ("audit_started", "audit_stopped"));
+}
+
+#[test]
+fn without_a_file_nothing_waits_for_a_disk_that_hangs_and_what_waits_is_counted_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = hangs(&folder.path().join("a"));
+    while audit.can_record() {
+        audit.reloaded(true);
+    }
+    audit.set(None).unwrap();
+    assert!(audit.can_record());
+    audit.reloaded(true);
+    let page = || audit.metrics.render().unwrap();
+    assert!(page().contains("\nftps_gateway_audit_writable 1\n"));
+    let waiting = audit.queue.waiting();
+    audit.stop();
+    let lines = page().lines().find_map(|line| line.strip_prefix("ftps_gateway_audit_lines_lost_total ")?.parse().ok());
+    let lines: usize = lines.unwrap();
+    assert!(lines > 10_000 && waiting / lines < 100, "{lines} of {waiting} bytes");
+}
+
+/// With a writer that has begun and does nothing, and is not waited for any longer.
+fn hangs(path: &Path) -> Audit {
+    let mut audit = Audit::new(Arc::new(Metrics::new().unwrap()));
+    audit.patience = Duration::from_millis(1);
+    let (AuditSettings { path, format }, AuditFile { file, identity }) = opened(path, AuditFormat::Json).unwrap();
+    audit.queue.change(Some((file, format)));
+    *audit.place() = Some(Place { path, identity });
+    drop(audit.queue.take_over());
+    audit
 }

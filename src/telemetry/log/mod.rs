@@ -1,14 +1,19 @@
 //! The log on standard error: how it is set up and who may write to it.
 //!
 //! Invariants: a line is one line, text or JSON, with the time in UTC (RFC 3339); libraries below the gateway write
-//! warnings and errors only; a standard error that is gone stops the log and not the gateway.
+//! warnings and errors only; a standard error that is gone, or that nobody reads, stops the log and not the gateway.
 
 pub(super) mod lines;
+mod queue;
 mod severity;
 
 pub(super) use severity::Severity;
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -17,18 +22,44 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
+use self::queue::{CAPACITY, Queue};
 use super::settings::{LogFormat, LogLevel, LogSettings};
 
 /// The target of every line about sessions, and the prefix of the crate's other ones.
 const TARGET: &str = "ftps_gateway";
 
-/// Changes the level of the log while it is written.
-#[derive(Debug, Clone)]
+/// At the end of the process, for a standard error that is read slowly.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The log, for as long as it is written. Dropping it waits until all is written, for two seconds at most.
+#[derive(Debug)]
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
+    /// `None`: another log is in force.
+    queue: Option<Arc<Queue>>,
+    begun: AtomicBool,
 }
 
 impl LogHandle {
+    /// Begins to write, in a thread of its own: what has been logged so far, and what will be. The thread keeps the rights
+    /// that this one has now.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn begin(&self) -> io::Result<()> {
+        let Some(queue) = self.queue.clone() else { return Ok(()) };
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            thread::Builder::new().name("log".into()).spawn(move || queue.write_to(io::stderr(), tell))?;
+        }
+        Ok(())
+    }
+
+    /// Counts the lines that found no room or were refused by the system, so far.
+    pub fn losses(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let queue = self.queue.clone();
+        move || queue.as_ref().map_or(0, |queue| queue.lost())
+    }
+
     /// Lines from this level on are shown from now on.
     pub fn set(&self, level: LogLevel) {
         // It fails when the log is not the one in force any more. Then there is nothing to change.
@@ -36,16 +67,41 @@ impl LogHandle {
     }
 }
 
-/// Sends `tracing`'s events to standard error. When something receives them already, that stays and the handle changes
-/// nothing. Colours are for terminals and are off where `NO_COLOR` is set.
-pub fn init(settings: &LogSettings) -> LogHandle {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let (subscriber, handle) = subscriber(settings, io::stderr, colours);
-    let _ = tracing::subscriber::set_global_default(subscriber);
-    handle
+impl Drop for LogHandle {
+    fn drop(&mut self) {
+        let begun = self.begin();
+        let Some(queue) = &self.queue else { return };
+        match begun {
+            Ok(()) => queue.end(PATIENCE),
+            // Why there is no thread is among the lines.
+            Err(_) => {
+                queue.end(Duration::ZERO);
+                queue.write_to(io::stderr(), tell);
+            }
+        }
+    }
 }
 
-fn subscriber<W>(settings: &LogSettings, writer: W, colours: bool) -> (impl Subscriber + Send + Sync, LogHandle)
+fn tell(lines: u64) {
+    tracing::error!(lines, "lines of the log are missing here: standard error took no more");
+}
+
+/// Sends `tracing`'s events to standard error, from [`LogHandle::begin`] on; until then they wait in memory. When something
+/// receives them already, that stays and the handle changes nothing. Colours are for terminals and are off where `NO_COLOR`
+/// is set.
+pub fn init(settings: &LogSettings) -> LogHandle {
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let queue = Arc::new(Queue::new(CAPACITY));
+    let (subscriber, filter) = subscriber(settings, Arc::clone(&queue), colours);
+    let in_force = tracing::subscriber::set_global_default(subscriber).is_ok();
+    LogHandle { filter, queue: in_force.then_some(queue), begun: AtomicBool::default() }
+}
+
+fn subscriber<W>(
+    settings: &LogSettings,
+    writer: W,
+    colours: bool,
+) -> (impl Subscriber + Send + Sync, reload::Handle<Targets, Registry>)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -56,7 +112,7 @@ where
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
-    (tracing_subscriber::registry().with(filter).with(lines), LogHandle { filter: handle })
+    (tracing_subscriber::registry().with(filter).with(lines), handle)
 }
 
 fn filter(level: LogLevel) -> Targets {
@@ -90,7 +146,8 @@ pub(super) fn captured(format: LogFormat, level: LogLevel, write: impl FnOnce(&L
 
     let buffer = Buffer::default();
     let writer = buffer.clone();
-    let (subscriber, handle) = subscriber(&LogSettings { level, format }, move || writer.clone(), false);
+    let (subscriber, filter) = subscriber(&LogSettings { level, format }, move || writer.clone(), false);
+    let handle = LogHandle { filter, queue: None, begun: AtomicBool::default() };
     tracing::subscriber::with_default(subscriber, || write(&handle));
     let bytes = buffer.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()

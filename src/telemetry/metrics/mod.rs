@@ -14,7 +14,7 @@ mod registry;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
@@ -70,6 +70,7 @@ pub struct Metrics {
     audit_lines_lost: IntCounter,
     audit_write_failures: IntCounter,
     audit_writable: IntGauge,
+    audit_watch: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 
     reloads_accepted: IntCounter,
     reloads_refused: IntCounter,
@@ -115,6 +116,7 @@ impl Metrics {
             audit_lines_lost: register.counter(&names::AUDIT_LINES_LOST)?,
             audit_write_failures: register.counter(&names::AUDIT_WRITE_FAILURES)?,
             audit_writable: register.gauge(&names::AUDIT_WRITABLE)?,
+            audit_watch: OnceLock::new(),
             reloads_accepted: reloads.with_label_values(&["accepted"]),
             reloads_refused: reloads.with_label_values(&["refused"]),
             reload_successful: register.gauge(&names::RELOAD_SUCCESSFUL)?,
@@ -125,7 +127,6 @@ impl Metrics {
             },
         };
         metrics.set_reload(true, SystemTime::now());
-        metrics.set_audit_writable(true);
         Ok(metrics)
     }
 
@@ -136,6 +137,7 @@ impl Metrics {
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let pulled = self.pulled();
         pulled.refresh();
+        self.audit_writable.set(i64::from(self.is_audit_writable()));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
@@ -173,6 +175,11 @@ impl Metrics {
         self.pulled().watch_bans(count);
     }
 
+    /// Counts the lines that the log has lost so far, at each scrape; as [`Self::watch_passive_ports`].
+    pub fn watch_log(&self, lost: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.pulled().watch_log(lost);
+    }
+
     /// These certificates are in use, each with its name and when it expires in seconds since 1970. Replaces the ones
     /// before.
     pub fn set_certificates(&self, certificates: &[(String, i64)]) {
@@ -200,12 +207,14 @@ impl Metrics {
         self.audit_write_failures.inc();
     }
 
-    pub(super) fn set_audit_writable(&self, writable: bool) {
-        self.audit_writable.set(i64::from(writable));
+    /// Asks at each scrape whether the audit file can be written. Only the first call counts.
+    pub(super) fn watch_audit(&self, is_writable: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.audit_watch.set(Box::new(is_writable));
     }
 
+    /// Also where there is none to write.
     pub(super) fn is_audit_writable(&self) -> bool {
-        self.audit_writable.get() != 0
+        self.audit_watch.get().is_none_or(|is_writable| is_writable())
     }
 
     pub(super) fn turned(&self, listener: &str, refusal: Refusal) {

@@ -131,6 +131,9 @@ names! {
     AUDIT_WRITABLE Kind::Gauge, "audit_writable" []
         "Whether the audit file can be written, or there is none to write: 1 yes, 0 no, and no login, transfer or change begins.";
 
+    LOG_LINES_LOST Kind::Counter, "log_lines_lost_total" []
+        "Lines that should be in the log and are not: nobody read standard error, or the system refused them.";
+
     CERTIFICATE_NOT_AFTER Kind::Gauge, "certificate_not_after_timestamp_seconds" ["certificate"]
         "When a certificate in use expires, in seconds since 1970.";
     RELOADS Kind::Counter, "config_reloads_total" ["result"]

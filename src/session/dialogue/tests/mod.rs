@@ -3,6 +3,7 @@
 mod ends;
 mod every_end;
 mod scripts;
+mod waiting;
 
 use super::*;
 use crate::backend::DataPreference;

@@ -209,20 +209,6 @@ fn stat_does_not_overtake_what_came_before_it() {
     assert_eq!(heard(&stage.backend("200 ok\r\n")), [200, 211]);
 }
 
-#[test]
-fn a_flood_during_a_transfer_ends_the_session_whatever_it_is_made_of() {
-    for flood in [Input::Command(command("NOOP")), Input::Flawed(Refusal::NotACommand)] {
-        let mut stage = Stage::running("RETR a");
-        for _ in 0..QUEUE {
-            assert_eq!(stage.input(flood.clone()), []);
-        }
-        let steps = stage.input(flood);
-        let full = Why::Refused(Refusal::CommandPipelineFull);
-        assert_eq!(steps.last(), Some(&Step::End(By::Client, full)));
-        assert_eq!(result(&steps), Some(TransferResult::Aborted));
-    }
-}
-
 /// A stage whose backend keeps an offset.
 fn restarted(stage: Stage) -> Stage {
     let mut stage = stage;
