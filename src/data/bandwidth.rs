@@ -51,8 +51,10 @@ struct Rates {
 /// One limit.
 struct Bucket {
     limiter: RateLimiter,
-    /// Who waits for the limit waits in line: the limiter alone would serve some before others.
-    line: tokio::sync::Mutex<()>,
+    /// Bytes that have been moved and not been paid for yet: what one interval gives out may be owed, so that what is small
+    /// beside the rate waits for nothing. Who waits for the limit waits in line: the limiter alone would serve some before
+    /// others.
+    line: tokio::sync::Mutex<usize>,
 }
 
 /// What one session may move.
@@ -140,13 +142,11 @@ impl Share {
     /// A transfer begins. What nobody has used until now is not its to spend.
     pub fn begin(&self) {
         for bucket in self.held().iter().flat_map(|held| &*held.buckets) {
-            // Too much to ask for: it counts up what has come in since it was asked last.
-            bucket.limiter.try_acquire(bucket.limiter.max().saturating_add(1));
-            bucket.limiter.try_acquire(bucket.limiter.balance());
+            bucket.forfeit();
         }
     }
 
-    /// Waits until so many bytes, which have been moved, are paid for.
+    /// Waits until so many bytes, which have been moved, are paid for, but for what one interval gives out.
     pub async fn pay(&self, bytes: usize) {
         let Some(Held { rates, buckets }) = self.held() else { return };
         if buckets.is_empty() {
@@ -154,8 +154,7 @@ impl Share {
         }
         let paid = async {
             for bucket in &*buckets {
-                let _turn = bucket.line.lock().await;
-                bucket.limiter.acquire(bytes).await;
+                bucket.pay(bytes).await;
             }
         };
         tokio::select! {
@@ -172,6 +171,38 @@ impl Share {
 
     fn held(&self) -> Option<Held> {
         self.0.as_ref().map(|holder| holder.held())
+    }
+}
+
+impl Bucket {
+    async fn pay(&self, bytes: usize) {
+        let mut owed = self.line.lock().await;
+        // What is called off while it waits is owed all the same: its bytes have been moved.
+        *owed = owed.saturating_add(bytes);
+        self.settle(&mut owed);
+        let due = owed.saturating_sub(self.limiter.refill());
+        if due > 0 {
+            self.limiter.acquire(due).await;
+            *owed -= due;
+        }
+    }
+
+    /// What has come in pays for what is owed.
+    fn settle(&self, owed: &mut usize) {
+        // Too much to ask for: it counts up what has come in since it was asked last.
+        self.limiter.try_acquire(self.limiter.max().saturating_add(1));
+        let paid = self.limiter.balance().min(*owed);
+        if self.limiter.try_acquire(paid) {
+            *owed -= paid;
+        }
+    }
+
+    /// What is left when all is paid for is nobody's. While somebody waits, nothing is left.
+    fn forfeit(&self) {
+        if let Ok(mut owed) = self.line.try_lock() {
+            self.settle(&mut owed);
+            self.limiter.try_acquire(self.limiter.balance());
+        }
     }
 }
 
@@ -239,6 +270,49 @@ mod tests {
             };
             within_5_percent(seconds(transfer).await, 2.0);
         }
+    }
+
+    /// A listing is no burden to a fast line, and waits for no interval of it.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_small_beside_the_rate_waits_for_nothing() {
+        let limits = Bandwidth { session: rate(MIB << 10), user: rate(MIB << 10), total: rate(MIB << 10) };
+        let share = Arc::new(Bandwidths::new(limits)).share(b"anna");
+        let transfers = async {
+            for _ in 0..100 {
+                share.begin();
+                share.pay(1024).await;
+            }
+        };
+        assert!(seconds(transfers).await == 0.0);
+    }
+
+    /// What is owed at the end of a transfer is paid for by the next one, and what is owed does not grow with the sessions.
+    #[tokio::test(start_paused = true)]
+    async fn many_small_transfers_of_many_sessions_are_no_faster_than_the_limit() {
+        let bandwidths = Arc::new(Bandwidths::new(Bandwidth { total: rate(100 << 10), ..Bandwidth::default() }));
+        let transfers = async {
+            for number in 0..1000_u32 {
+                let share = bandwidths.share(&number.to_be_bytes());
+                share.begin();
+                share.pay(1024).await;
+            }
+        };
+        within_5_percent(seconds(transfers).await, 10.0);
+    }
+
+    /// The bytes have been moved, whatever became of the transfer.
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_that_is_broken_off_has_not_gone_free() {
+        let limits = Bandwidth { user: rate(MIB), ..Bandwidth::default() };
+        let bandwidths = Arc::new(Bandwidths::new(limits));
+        let broken_off = bandwidths.share(b"anna");
+        let transfers = async {
+            for _ in 0..10 {
+                let _ = tokio::time::timeout(Duration::from_millis(1), broken_off.pay(MIB)).await;
+            }
+            bandwidths.share(b"anna").pay(1).await;
+        };
+        within_5_percent(seconds(transfers).await, 10.0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ mod ports;
 mod relay;
 mod settings;
 
-pub use advertise::Advertise;
+pub use advertise::{Advertise, LastKnown};
 pub use bandwidth::{Bandwidth, Bandwidths, Share};
 pub use open::{BackDoor, FrontDoor, OpenError, open_back, open_front};
 pub use ports::{Arrival, PassivePorts, PortError, Reservation, Standing, Tenancy};

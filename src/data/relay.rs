@@ -88,7 +88,7 @@ pub fn pump_upload(pump: Pump, moved: impl FnMut(u64)) -> impl Future<Output = P
 
 async fn download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
-    let (source, sink) = (back.socket().progress(), front.socket().progress());
+    let (source, sink) = (back.socket().received(), front.socket().sent());
     share.begin();
     let mut speed = Speed::new(&share, &blocks);
     let end = loop {
@@ -118,30 +118,33 @@ async fn download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
 
 async fn upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
-    let (source, sink) = (front.socket().progress(), back.socket().progress());
+    let (source, sink) = (front.socket().received(), back.socket().sent());
     share.begin();
     let mut speed = Speed::new(&share, &blocks);
     let mut heard = 0;
     let mut back_ended = false;
-    let end = loop {
+    let end = 'relay: loop {
         let room = Room { pace: speed.pace(), sealed: back.is_private() };
-        let piece = tokio::select! {
-            piece = source.unless_stalled(stall, front.read(&blocks, room)) => match piece {
-                Some(Ok(piece)) => piece,
-                Some(Err(why)) => break source_end(why),
-                None => break PumpEnd::SourceStalled,
-            },
-            chatter = back.read(&blocks, Room::default()), if !back_ended => {
-                match chatter {
-                    Ok(chatter) => heard += chatter.len(),
-                    // It may have closed its own side only; if it takes no more either, writing says so.
-                    Err(WhyClosed::Clean) => back_ended = true,
-                    Err(WhyClosed::Unclean | WhyClosed::Broken(_)) => break PumpEnd::SinkBroke,
+        // What the backend says is no byte of the client's.
+        let mut watch = source.watch(stall);
+        let piece = loop {
+            tokio::select! {
+                piece = watch.unless_stalled(front.read(&blocks, room)) => match piece {
+                    Some(Ok(piece)) => break piece,
+                    Some(Err(why)) => break 'relay source_end(why),
+                    None => break 'relay PumpEnd::SourceStalled,
+                },
+                chatter = back.read(&blocks, Room::default()), if !back_ended => {
+                    match chatter {
+                        Ok(chatter) => heard += chatter.len(),
+                        // It may have closed its own side only; if it takes no more either, writing says so.
+                        Err(WhyClosed::Clean) => back_ended = true,
+                        Err(WhyClosed::Unclean | WhyClosed::Broken(_)) => break 'relay PumpEnd::SinkBroke,
+                    }
+                    if heard > BACK_CHATTER {
+                        break 'relay PumpEnd::SinkBroke;
+                    }
                 }
-                if heard > BACK_CHATTER {
-                    break PumpEnd::SinkBroke;
-                }
-                continue;
             }
         };
         let read = piece.len();
@@ -272,140 +275,4 @@ fn source_end(why: WhyClosed) -> PumpEnd {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpSocket, TcpStream};
-
-    use super::*;
-    use crate::event::Unobserved;
-    use crate::net::Socket;
-
-    async fn pair() -> (TcpStream, DataStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (peer, DataStream::Plain(Socket::new(listener.accept().await.unwrap().0)))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_slow_gets_small_blocks_and_the_largest_are_for_full_speed() {
-        const MIB: usize = 1024 * 1024;
-        let (share, blocks) = (Share::default(), Blocks::default());
-        let mut speed = Speed::new(&share, &blocks);
-        let mut after = async |bytes, seconds| {
-            speed.moved(bytes, &share);
-            tokio::time::advance(Duration::from_secs(seconds)).await;
-            speed.pace()
-        };
-        assert_eq!(after(64 * 1024, 0).await, Pace::Slow);
-        // As much as a slow peer's system takes at once.
-        assert_eq!(after(MIB, 0).await, Pace::Fast);
-        assert_eq!(after(3 * MIB, 1).await, Pace::Full);
-        assert_eq!(after(64 * 1024, 1).await, Pace::Full);
-        assert_eq!(after(MIB, 1).await, Pace::Slow);
-        assert_eq!(after(MIB, 0).await, Pace::Slow);
-        assert_eq!(after(4 * MIB, 0).await, Pace::Full);
-    }
-
-    /// Whoever cuts a download in the middle of a block has not had more bytes than are told.
-    #[tokio::test]
-    async fn a_download_never_tells_less_than_the_client_has() {
-        const ENOUGH: u64 = 1024 * 1024;
-        // The systems between hold less than a block.
-        let narrow = || {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_send_buffer_size(4096).unwrap();
-            socket.set_recv_buffer_size(4096).unwrap();
-            socket
-        };
-        let listener = narrow();
-        listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let listener = listener.listen(1).unwrap();
-        let mut client = narrow().connect(listener.local_addr().unwrap()).await.unwrap();
-        let front = DataStream::Plain(Socket::new(listener.accept().await.unwrap().0));
-        let (mut backend, back) = pair().await;
-        let pump = Pump {
-            front,
-            back,
-            stall: Duration::from_secs(10),
-            blocks: Blocks::default(),
-            share: Share::default(),
-            observer: Arc::new(Unobserved),
-        };
-        let told = std::cell::Cell::new(0);
-        let relay = pump_download(pump, |bytes| told.set(told.get() + bytes));
-        let sends = async {
-            loop {
-                backend.write_all(&[b'x'; 64 * 1024]).await.unwrap();
-            }
-        };
-        let reads = async {
-            let (mut read, mut block) = (0, vec![0; 1024]);
-            while read < ENOUGH {
-                read += client.read(&mut block).await.unwrap() as u64;
-                assert!(told.get() >= read, "{} told, {read} read", told.get());
-            }
-        };
-        tokio::select! {
-            _ = relay => unreachable!(),
-            () = sends => unreachable!(),
-            () = reads => {}
-        }
-    }
-
-    /// The backend's control connection may go right behind its 150.
-    #[tokio::test]
-    async fn a_relay_that_is_stopped_before_it_has_run_resets_as_any_other() {
-        for upload in [false, true] {
-            let ((client, front), (backend, back)) = (pair().await, pair().await);
-            let pump = Pump {
-                front,
-                back,
-                stall: Duration::from_secs(10),
-                blocks: Blocks::default(),
-                share: Share::default(),
-                observer: Arc::new(Unobserved),
-            };
-            if upload {
-                drop(pump_upload(pump, |_| ()));
-            } else {
-                drop(pump_download(pump, |_| ()));
-            }
-            let mut cut = vec![backend];
-            // An upload's client has nothing that it could take for a whole file.
-            cut.extend((!upload).then_some(client));
-            for mut peer in cut {
-                let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
-                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "upload: {upload}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_relay_that_is_stopped_resets_the_backend_in_both_directions() {
-        for upload in [false, true] {
-            let ((mut client, front), (mut backend, back)) = (pair().await, pair().await);
-            let stall = Duration::from_secs(10);
-            let pump = Pump {
-                front,
-                back,
-                stall,
-                blocks: Blocks::default(),
-                share: Share::default(),
-                observer: Arc::new(Unobserved),
-            };
-            let source = if upload { &mut client } else { &mut backend };
-            source.write_all(b"a beginning").await.unwrap();
-            let (moved, mut begun) = tokio::sync::mpsc::unbounded_channel();
-            let count = move |bytes| moved.send(bytes).unwrap();
-            let relay =
-                async { if upload { pump_upload(pump, count).await } else { pump_download(pump, count).await } };
-            tokio::select! {
-                _ = relay => unreachable!(),
-                _ = begun.recv() => {}
-            }
-            let mut read = Vec::new();
-            let error = backend.read_to_end(&mut read).await.unwrap_err();
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod blocks;
 mod connect;
 mod listen;
 mod peek;
+mod progress;
 mod proxy_protocol;
 mod socket;
 
@@ -15,7 +16,8 @@ pub use blocks::{Block, Blocks, FullSpeed, HEAD, Pace, Piece, Room};
 pub use connect::{ConnectError, connect, connect_from};
 pub use listen::{bind, bind_ahead, bind_data, tune};
 pub use peek::{Start, peek_start};
+pub use progress::{Progress, Watch};
 pub use proxy_protocol::{
     Endpoints, HeaderError, HeaderStart, ProxyVersion, header_start, is_header, read_header, send_header, write_header,
 };
-pub use socket::{Progress, Socket};
+pub use socket::Socket;

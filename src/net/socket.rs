@@ -3,18 +3,16 @@
 //! Invariant: on a control connection no byte behind the current TLS record is taken from the kernel, so that after
 //! `close_notify` (CCC, REIN) the plain bytes that follow are still there to be read as plain bytes.
 
-use std::future::Future;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+
+use super::progress::Progress;
 
 /// A TLS record's header: type, version, length (RFC 8446 §5.1).
 const RECORD_HEADER: usize = 5;
@@ -27,37 +25,13 @@ const SMALL: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Socket {
     tcp: TcpStream,
-    /// Counts reads and writes that moved something.
-    progress: Progress,
+    /// Counts reads.
+    received: Progress,
+    /// Counts writes that moved something.
+    sent: Progress,
     /// Small pieces are acknowledged as they are read.
     at_once: AtomicBool,
     reading: Reading,
-}
-
-/// Tells whether anything moves on a connection, while a read or write of a large block is still under way.
-#[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    /// Awaits `work` for as long as something moves at least every `stall`; `None` after a time in which nothing did.
-    pub async fn unless_stalled<T>(&self, stall: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = std::pin::pin!(work);
-        let mut seen = self.0.load(Ordering::Relaxed);
-        loop {
-            if let Ok(done) = timeout(stall, work.as_mut()).await {
-                return Some(done);
-            }
-            let now = self.0.load(Ordering::Relaxed);
-            if now == seen {
-                return None;
-            }
-            seen = now;
-        }
-    }
-
-    fn note(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 #[derive(Debug)]
@@ -80,7 +54,8 @@ struct Record {
 impl Socket {
     /// A plain connection.
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, progress: Progress::default(), at_once: AtomicBool::new(true), reading: Reading::Straight }
+        let (received, sent) = (Progress::default(), Progress::default());
+        Self { tcp, received, sent, at_once: AtomicBool::new(true), reading: Reading::Straight }
     }
 
     /// A plain control connection. Old clients send `IAC IP IAC` before ABOR as urgent data (RFC 959 §4.1.3), which the
@@ -127,9 +102,14 @@ impl Socket {
         acknowledge(&self.tcp);
     }
 
-    /// Whether anything moves on it.
-    pub fn progress(&self) -> Progress {
-        self.progress.clone()
+    /// Whether anything comes on it.
+    pub fn received(&self) -> Progress {
+        self.received.clone()
+    }
+
+    /// Whether the system takes anything of what is to go out on it.
+    pub fn sent(&self) -> Progress {
+        self.sent.clone()
     }
 
     /// The connection itself.
@@ -220,9 +200,33 @@ fn poll_to_the_mark(tcp: &TcpStream, cx: &mut Context<'_>, block: &mut [u8]) -> 
     }
 }
 
+/// A write, and when nothing is known of any room for it, the same past the runtime where somebody insists. Whoever waits is
+/// woken by the runtime all the same.
+fn poll_insisting(
+    known: Poll<io::Result<usize>>,
+    sent: &Progress,
+    write: impl FnOnce() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    let written = match known {
+        Poll::Ready(written) => written,
+        Poll::Pending if sent.insists() => match write() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                sent.has_insisted();
+                return Poll::Pending;
+            }
+            written => written,
+        },
+        Poll::Pending => return Poll::Pending,
+    };
+    if written.is_ok() {
+        sent.note();
+    }
+    Poll::Ready(written)
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { tcp, progress, at_once, reading } = self.get_mut();
+        let Self { tcp, received, sent: _, at_once, reading } = self.get_mut();
         let at_once = *at_once.get_mut();
         let acknowledge_small = |tcp: &TcpStream, read: usize| {
             if at_once && (1..SMALL).contains(&read) {
@@ -234,13 +238,13 @@ impl AsyncRead for Socket {
             Reading::Straight => {
                 let before = buf.filled().len();
                 ready!(tcp.as_mut().poll_read(cx, buf))?;
-                progress.note();
+                received.note();
                 acknowledge_small(&tcp, buf.filled().len() - before);
                 Poll::Ready(Ok(()))
             }
             Reading::Telnet => {
                 let read = ready!(poll_to_the_mark(&tcp, cx, buf.initialize_unfilled()))?;
-                progress.note();
+                received.note();
                 acknowledge_small(&tcp, read);
                 buf.advance(read);
                 Poll::Ready(Ok(()))
@@ -250,7 +254,7 @@ impl AsyncRead for Socket {
                 let allowance = record.allowance().min(buf.remaining());
                 let block = buf.initialize_unfilled_to(allowance);
                 let read = ready!(poll_to_the_mark(&tcp, cx, block))?;
-                progress.note();
+                received.note();
                 record.advance(&block[..read]);
                 if record.is_whole() {
                     acknowledge_small(&tcp, read);
@@ -264,10 +268,9 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.tcp).poll_write(cx, buf))?;
-        this.progress.note();
-        Poll::Ready(Ok(written))
+        let Self { tcp, sent, .. } = self.get_mut();
+        let known = Pin::new(&mut *tcp).poll_write(cx, buf);
+        poll_insisting(known, sent, || (&*SockRef::from(&*tcp)).write(buf))
     }
 
     fn poll_write_vectored(
@@ -275,10 +278,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs))?;
-        this.progress.note();
-        Poll::Ready(Ok(written))
+        let Self { tcp, sent, .. } = self.get_mut();
+        let known = Pin::new(&mut *tcp).poll_write_vectored(cx, bufs);
+        poll_insisting(known, sent, || (&*SockRef::from(&*tcp)).write_vectored(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -93,7 +93,7 @@ refusals! {
     ActiveDisabled "active_disabled" 502 "Active mode is switched off here: use EPSV or PASV",
     ForeignAddress "foreign_address" 504 "A data connection goes only to the address the session came from",
     PrivilegedPort "privileged_port" 504 "A data connection goes only to a port from 1024 on",
-    PassivePortsExhausted "passive_ports_exhausted" 425 "No passive port is free for your address: close a transfer and try again",
+    PassivePortsExhausted "passive_ports_exhausted" 425 "No passive port is free for your address: other sessions of it wait at every one, try again later",
     PortNeedsResumption "port_needs_resumption" 425 "Other sessions of your address wait at every passive port, and your client does not resume TLS sessions, so it cannot share one: try again later, or switch TLS session reuse on",
     PortNeedsProtection "port_needs_protection" 425 "Other sessions of your address wait at every passive port, and a data connection in clear cannot share one: try again later, or use PROT P",
     AdvertiseUnavailable "advertise_unavailable" 425 "The gateway does not know its IPv4 address for you: use EPSV",

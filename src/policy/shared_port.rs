@@ -89,6 +89,12 @@ impl Mark {
         others.into_iter().all(|other| self.may_join([other]) && (self != Self::Unknown || other != Self::Unknown))
     }
 
+    /// Whether a session may have the port of another whose connection is late. A late one of the other's must not be taken
+    /// for its own: it has to prove whose its connections are.
+    pub fn may_take_over(self, other: Self) -> bool {
+        other.stands_alone() && !self.stands_alone()
+    }
+
     /// What a session hears that may join nobody.
     pub fn refusal(self) -> Refusal {
         match self {
@@ -167,6 +173,19 @@ mod tests {
             }
         }
         assert!(!Mark::Resumes.may_join([Mark::Resumes, Mark::Unmarked]));
+    }
+
+    /// One that does not resume would be given what comes late for the other.
+    #[test]
+    fn a_late_ones_port_goes_to_whoever_proves_what_is_his() {
+        for mark in MARKS {
+            for late in MARKS {
+                let may = mark.may_take_over(late);
+                assert_eq!(may, late.stands_alone() && matches!(mark, Mark::Resumes | Mark::Unknown));
+                // Nothing is to be taken over where there is room beside it.
+                assert!(!may || !mark.may_join([late]));
+            }
+        }
     }
 
     #[test]

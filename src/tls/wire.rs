@@ -5,17 +5,20 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::stream::{Stream, WhyClosed};
+use crate::net::Progress;
 
-/// How long a peer may leave queued bytes untaken.
+/// How long a peer may take nothing of what is queued.
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How often it is tried again within that time, see [`Progress`].
+const TRIES: u32 = 8;
 /// How long a good-bye may take: `close_notify` into a full socket.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// What is read at once. Control connections carry lines.
@@ -27,7 +30,16 @@ pub struct Wire {
     stream: Stream,
     outbox: BytesMut,
     unflushed: bool,
-    stall: Option<Pin<Box<Sleep>>>,
+    stall: Option<Box<Stall>>,
+}
+
+/// A peer that takes nothing at the moment.
+#[derive(Debug)]
+struct Stall {
+    next: Pin<Box<Sleep>>,
+    sent: Progress,
+    seen: u64,
+    moved: Instant,
 }
 
 /// What happened on a wire.
@@ -147,14 +159,14 @@ impl Wire {
                     self.stall = None;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_stall(cx),
+                Poll::Pending => ready!(self.poll_stall(cx))?,
             }
         }
-        if self.unflushed {
+        while self.unflushed {
             match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_stall(cx),
+                Poll::Pending => ready!(self.poll_stall(cx))?,
             }
         }
         self.stall = None;
@@ -163,11 +175,96 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
+    /// Ready when it is to be tried again.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
-        match stall.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        let stall = self.stall.get_or_insert_with(|| Box::new(Stall::new(self.stream.socket().sent())));
+        ready!(stall.next.as_mut().poll(cx));
+        Poll::Ready(stall.try_again())
+    }
+}
+
+impl Stall {
+    fn new(sent: Progress) -> Self {
+        Self { next: Box::pin(sleep(WRITE_STALL / TRIES)), seen: sent.moves(), moved: Instant::now(), sent }
+    }
+
+    /// A part of the time is over.
+    fn try_again(&mut self) -> io::Result<()> {
+        let (now, moves) = (Instant::now(), self.sent.moves());
+        if moves != self.seen {
+            (self.seen, self.moved) = (moves, now);
         }
+        if now - self.moved >= WRITE_STALL {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.next.as_mut().reset(now + WRITE_STALL / TRIES);
+        self.sent.insist();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::net::Socket;
+
+    /// More than any system between them holds.
+    const REPLIES: usize = 16 * 1024 * 1024;
+
+    async fn full() -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut wire = Wire::new(Stream::Plain(Socket::control(listener.accept().await.unwrap().0)));
+        wire.queue(&vec![b'x'; REPLIES]);
+        (wire, peer)
+    }
+
+    /// The system says only once in megabytes that there is room, which takes this one minutes.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_slowly_has_all_of_it_in_the_end() {
+        let (mut wire, mut peer) = full().await;
+        let reads = async {
+            let (mut read, mut block) = (0, vec![0; 64 * 1024]);
+            while read < REPLIES {
+                if read < REPLIES / 4 {
+                    sleep(WRITE_STALL / 12).await;
+                }
+                read += peer.read_exact(&mut block).await.unwrap();
+                // The system's clock is another one, and it needs a moment to tell the other side.
+                let moment = Duration::from_millis(if read < REPLIES / 4 { 50 } else { 0 });
+                tokio::task::spawn_blocking(move || std::thread::sleep(moment)).await.unwrap();
+            }
+        };
+        let flushes = async { wire.flush().await.unwrap() };
+        tokio::join!(flushes, reads);
+    }
+
+    /// And what it says itself is nothing that it has taken.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_only_talks_is_stalled() {
+        let (mut wire, mut peer) = full().await;
+        let began = Instant::now();
+        let stalled = async {
+            loop {
+                if let Err(why) = wire.turn(true, &mut |_| false).await {
+                    break why;
+                }
+            }
+        };
+        let talks = async {
+            loop {
+                sleep(WRITE_STALL / 4).await;
+                peer.write_all(b"NOOP\r\n").await.unwrap();
+            }
+        };
+        let why = tokio::select! {
+            why = stalled => why,
+            () = talks => unreachable!(),
+        };
+        assert!(matches!(why, WhyClosed::Broken(error) if error.kind() == io::ErrorKind::TimedOut));
+        assert!(began.elapsed() >= WRITE_STALL && began.elapsed() < 2 * WRITE_STALL, "{:?}", began.elapsed());
     }
 }

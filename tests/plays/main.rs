@@ -31,6 +31,7 @@ mod haste;
 mod host;
 mod http_garbage;
 mod limits;
+mod late_port;
 mod lines;
 mod login;
 mod metrics;

@@ -206,6 +206,22 @@ async fn data_stall_of_a_client_that_sends_nothing() {
     scene.uploads().await;
 }
 
+/// What the backend says on an upload's data connection is no byte of the client's.
+#[tokio::test]
+async fn data_stall_of_a_client_that_sends_nothing_to_a_backend_that_talks() {
+    let mut scene = Scene::open(timeouts("data_stall: 400ms")).await;
+    let mut transfer = scene.begins("STOR file").await;
+    let talks = async {
+        while transfer.backend.wire.write(b"x").await.is_ok() {
+            // It is slow in talking.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::join!(talks, scene.client.refused(426, "client_stalled"));
+    scene.backend.says("426 Lost it").await;
+    scene.uploads().await;
+}
+
 #[tokio::test]
 async fn data_stall_of_a_backend_that_sends_nothing() {
     let mut scene = Scene::open(timeouts("data_stall: 200ms")).await;

@@ -75,9 +75,11 @@ fn pattern(node: &Node) -> Read<PathPattern> {
     PathPattern::new(written).map_err(|flaw| {
         let what = format!("{} is not a pattern of paths: {flaw}", quoted(written));
         let beyond_ascii = !written.is_ascii() && written.contains('[');
-        let remedy = match beyond_ascii {
-            true => "Write letters beyond ASCII in braces, like /in/{ä,ö}*.",
-            false => "Write the whole path, like /in/** or /out/*.csv.",
+        let slash_inside = written.starts_with('/') && flaw.contains("slash");
+        let remedy = match (beyond_ascii, slash_inside) {
+            (true, _) => "Write letters beyond ASCII in braces, like /in/{ä,ö}*.",
+            (false, true) => "Brackets are about one letter of a name: write the slash outside, like /in/[a-c]*/x.",
+            (false, false) => "Write the whole path, like /in/** or /out/*.csv.",
         };
         Flaw::new(what, remedy)
     })

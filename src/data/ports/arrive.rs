@@ -33,10 +33,13 @@ struct Look {
     within: Duration,
 }
 
+/// Looks that are under way. What comes of one is a connection that its address says enough of after all.
+type Looks = JoinSet<Option<(TcpStream, SocketAddr)>>;
+
 /// Takes connections to one port for ever.
 pub(super) async fn accept(listener: TcpListener, port: u16, ports: Arc<Ports>) {
     let mut introductions = JoinSet::new();
-    let mut looks = JoinSet::new();
+    let mut looks = Looks::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -46,7 +49,12 @@ pub(super) async fn accept(listener: TcpListener, port: u16, ports: Arc<Ports>) 
                 }
                 continue;
             }
-            Some(_) = looks.join_next() => continue,
+            Some(looked) = looks.join_next() => {
+                if let Ok(Some((stream, peer))) = looked {
+                    receive(stream, peer, port, &ports, &mut looks);
+                }
+                continue;
+            }
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -86,7 +94,7 @@ async fn introduce(
 }
 
 /// Gives a connection to whoever waits for it, or has a look at it first.
-fn receive(stream: TcpStream, peer: SocketAddr, port: u16, ports: &Arc<Ports>, looks: &mut JoinSet<()>) {
+fn receive(stream: TcpStream, peer: SocketAddr, port: u16, ports: &Arc<Ports>, looks: &mut Looks) {
     let address = canonical(peer.ip());
     let receipt = lock(&ports.table).receive((port, address), ports.numbers.len());
     match receipt {
@@ -106,7 +114,7 @@ fn receive(stream: TcpStream, peer: SocketAddr, port: u16, ports: &Arc<Ports>, l
 }
 
 impl Look {
-    async fn at(mut self, stream: TcpStream, peer: SocketAddr) {
+    async fn at(mut self, stream: TcpStream, peer: SocketAddr) -> Option<(TcpStream, SocketAddr)> {
         let hello = tokio::select! {
             // A connection that has shown itself is not called off in the same moment.
             biased;
@@ -114,16 +122,18 @@ impl Look {
                 Ok(Some(hello)) => Ok(hello),
                 Ok(None) | Err(_) => Err(Stray::NoHello),
             },
-            called = &mut self.called => Err(match called {
-                Ok(Called::Crowded) => Stray::CrowdedOut,
-                Ok(Called::Nobody) | Err(_) => Stray::NoReservation,
-            }),
+            called = &mut self.called => match called {
+                Ok(Called::Known) => return Some((stream, peer)),
+                Ok(Called::Crowded) => Err(Stray::CrowdedOut),
+                Ok(Called::Nobody) | Err(_) => Err(Stray::NoReservation),
+            },
         };
         let ports = Arc::clone(&self.ports);
         let port = self.key.0;
         if let Err(stray) = hello.and_then(|hello| self.settle(&hello, stream, peer)) {
             ports.stray(peer, port, stray);
         }
+        None
     }
 
     /// Gives the connection to the session whose it is.

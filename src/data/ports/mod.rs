@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::advertise::LastKnown;
 use crate::event::Observer;
 use crate::net::bind;
 use crate::policy::{Mark, Refusal, canonical};
@@ -34,11 +35,15 @@ pub use table::Arrival;
 /// How long a session waits for a port of its own before it shares one with another of which no more is known.
 const MOMENT: Duration = Duration::from_millis(250);
 /// How long a session waits for a port that it may have at all. Most reservations last for a few round trips.
-const WHILE: Duration = Duration::from_secs(2);
+const WHILE: Duration = Duration::from_secs(5);
+/// How long a port is kept for a session alone that others of its address wait for. To connect is one round trip; a lost
+/// packet costs a second.
+const LATE: Duration = Duration::from_secs(2);
 
 /// All passive ports. Dropping it closes them.
 pub struct PassivePorts {
     ports: Arc<Ports>,
+    last_known: LastKnown,
     _acceptors: JoinSet<()>,
 }
 
@@ -122,7 +127,7 @@ impl PassivePorts {
         for (listener, port) in listeners {
             acceptors.spawn(arrive::accept(listener, port, Arc::clone(&ports)));
         }
-        Ok(Self { ports, _acceptors: acceptors })
+        Ok(Self { ports, last_known: LastKnown::default(), _acceptors: acceptors })
     }
 
     /// From now on connections from these networks begin with a PROXY header, which must be there within `header`, and
@@ -142,6 +147,11 @@ impl PassivePorts {
     pub fn usage(&self) -> (usize, usize) {
         let reserved = lock(&self.ports.table).reserved();
         (self.ports.numbers.len() - reserved, reserved)
+    }
+
+    /// What the names that are given with the ports were found to be.
+    pub fn last_known(&self) -> LastKnown {
+        self.last_known.clone()
     }
 
     /// The ports, in the order of the range.
@@ -165,14 +175,20 @@ impl Tenancy {
             freed.as_mut().enable();
             let gladly = began.elapsed() < MOMENT;
             let made = lock(&self.ports.table).reserve(&self.ports.numbers, &wish, gladly);
-            if let Some(Made { key, serial, arrivals }) = made {
-                return Ok(Reservation { ports: Arc::clone(&self.ports), key, serial, arrivals });
-            }
+            let late = match made {
+                Ok(Made { key, serial, arrivals }) => {
+                    return Ok(Reservation { ports: Arc::clone(&self.ports), key, serial, arrivals });
+                }
+                Err(late) => late,
+            };
             if began.elapsed() >= WHILE {
                 return Err(mark.refusal());
             }
             // Whether it was woken or not, it looks again.
-            let _ = timeout_at(began + if gladly { MOMENT } else { WHILE }, freed).await;
+            let until = began + if gladly { MOMENT } else { WHILE };
+            // Whose time has not begun to run yet may be late in so long.
+            let late = late.unwrap_or_else(|| Instant::now() + LATE);
+            let _ = timeout_at(until.min(late), freed).await;
         }
     }
 }
@@ -209,6 +225,17 @@ impl Standing {
     /// at the port too, so it could not be told from theirs.
     pub fn remark(&self, mark: Mark) -> bool {
         lock(&self.ports.table).remark(self.key, self.serial, mark)
+    }
+
+    /// The client knows where to connect to, and what for: it should be there soon. Where nobody may join it, the port is
+    /// another's of its address who waits for it when it is not.
+    pub fn invited(&self) {
+        lock(&self.ports.table).expect(self.key, self.serial, Some(Instant::now() + LATE));
+    }
+
+    /// The client may have to wait for something before it connects.
+    pub fn held_up(&self) {
+        lock(&self.ports.table).expect(self.key, self.serial, None);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::event::Resumption;
 use crate::policy::{Claim, Mark, Waiter, is_told_by_address};
@@ -31,6 +32,8 @@ pub enum Arrival {
     /// A connection that may have been the one, and that could not be told from another session's for this reason. It was
     /// dropped.
     Anonymous(Resumption),
+    /// None has come in time, and another session of the address has the port now. How this one's could have been told.
+    Lapsed(Mark),
 }
 
 /// All that is known of sessions and their reservations.
@@ -64,6 +67,8 @@ pub(super) struct Waiting {
     serial: u64,
     mark: Mark,
     shares: bool,
+    /// From then on it is late. `None`: nobody can come yet.
+    late: Option<Instant>,
     patience: Duration,
     seal: Option<Seal>,
     arrivals: mpsc::Sender<Arrival>,
@@ -93,6 +98,8 @@ pub(super) enum Called {
     Nobody,
     /// Too many others have come since.
     Crowded,
+    /// Its address says by now whose it is.
+    Known,
 }
 
 /// What is to be done with a connection that has come.
@@ -155,26 +162,41 @@ impl Table {
         }
     }
 
-    /// Reserves a port where nobody of this address waits, or else, when it may be, beside the fewest others.
-    pub(super) fn reserve(&mut self, ports: &[u16], wish: &Wish<'_>, gladly: bool) -> Option<Made> {
+    /// Reserves a port where nobody of this address waits, or else, when it may be, beside the fewest others, or else where
+    /// one waits in vain whom nobody may join.
+    ///
+    /// # Errors
+    /// None can be had. With when one can, as far as is known.
+    pub(super) fn reserve(&mut self, ports: &[u16], wish: &Wish<'_>, gladly: bool) -> Result<Made, Option<Instant>> {
         let count = ports.len();
         let free = (0..count)
             .map(|step| (self.next + step) % count)
             .find(|&at| !self.waiting.contains_key(&(ports[at], wish.client)));
-        let at = free.or_else(|| self.best_shared(ports, wish, gladly))?;
+        let (at, late) = match free.or_else(|| self.best_shared(ports, wish, gladly)) {
+            Some(at) => (at, None),
+            None => {
+                let at = self.latest(ports, wish)?;
+                (at, self.take((ports[at], wish.client), |_| true))
+            }
+        };
         self.next = (at + 1) % count;
         let key = (ports[at], wish.client);
         let serial = self.number();
         let (sender, arrivals) = mpsc::channel(ARRIVALS);
         let others = self.waiting.entry(key).or_default();
-        let shares = !others.is_empty();
+        // What still comes for whoever was late is not to be taken for this one's.
+        let shares = !others.is_empty() || late.is_some();
         for other in others.iter_mut() {
             other.shares = true;
         }
         let (mark, patience, seal) = (wish.mark, wish.patience, wish.seal.cloned());
-        others.push(Waiting { serial, mark, shares, patience, seal, arrivals: sender });
+        others.push(Waiting { serial, mark, shares, late: None, patience, seal, arrivals: sender });
         *self.reserved.entry(key.0).or_default() += 1;
-        Some(Made { key, serial, arrivals })
+        if let Some(late) = late {
+            // It has had nothing to look at yet, so there is room; and the end of its reservation says enough.
+            let _ = late.give(Arrival::Lapsed(late.mark));
+        }
+        Ok(Made { key, serial, arrivals })
     }
 
     fn best_shared(&self, ports: &[u16], wish: &Wish<'_>, gladly: bool) -> Option<usize> {
@@ -188,6 +210,27 @@ impl Table {
         candidates.min().map(|(_, _, at)| at)
     }
 
+    /// Where one waits whose port may be taken over: who has been late for the longest.
+    fn latest(&self, ports: &[u16], wish: &Wish<'_>) -> Result<usize, Option<Instant>> {
+        let candidates =
+            ports.iter().enumerate().filter_map(|(at, &port)| match &self.waiting.get(&(port, wish.client))?[..] {
+                [only] if wish.mark.may_take_over(only.mark) => Some((only.late?, at)),
+                _ => None,
+            });
+        match candidates.min() {
+            Some((late, at)) if late <= Instant::now() => Ok(at),
+            soonest => Err(soonest.map(|(late, _)| late)),
+        }
+    }
+
+    /// One who waits is late from then on. `None`: nobody can come for now.
+    pub(super) fn expect(&mut self, key: Key, serial: u64, late: Option<Instant>) {
+        let mut waiting = self.waiting.get_mut(&key).into_iter().flatten();
+        if let Some(waiting) = waiting.find(|waiting| waiting.serial == serial) {
+            waiting.late = late;
+        }
+    }
+
     /// The connection of one who waits can be told by something else than when he began to. `false`: not beside those who
     /// wait there too. Nothing is changed then.
     pub(super) fn remark(&mut self, key: Key, serial: u64, mark: Mark) -> bool {
@@ -197,8 +240,28 @@ impl Table {
         let may = waiting.waiter().may_become(mark);
         if may {
             waiting.mark = mark;
+            self.recall(key);
         }
         may
+    }
+
+    /// Of the connections that are looked at, the oldest is received anew when its address says enough by now: in clear a
+    /// client that waits for its bytes never shows anything.
+    fn recall(&mut self, key: Key) {
+        let (waiters, _) = self.waiters(key, None);
+        if !is_told_by_address(&waiters, true) {
+            return;
+        }
+        if let Entry::Occupied(mut looks) = self.looks.entry(key) {
+            while let Some((_, oldest)) = looks.get_mut().pop_first() {
+                if oldest.send(Called::Known).is_ok() {
+                    break;
+                }
+            }
+            if looks.get().is_empty() {
+                looks.remove();
+            }
+        }
     }
 
     /// Takes out one reservation, unless it has been taken out.

@@ -23,7 +23,7 @@ fn ports(count: usize) -> PassivePorts {
 async fn connection(reservation: &mut Reservation) -> (TcpStream, crate::policy::Claim) {
     match reservation.arrived().await.unwrap() {
         Arrival::Connection(stream, claim) => (stream, claim),
-        Arrival::Anonymous(_) => panic!("no connection"),
+        Arrival::Anonymous(_) | Arrival::Lapsed(_) => panic!("no connection"),
     }
 }
 

@@ -140,6 +140,9 @@ impl Dialogue {
         }
         self.back_mode = Some(mode);
         self.arranged = Some(Arranged { front_mode, back_mode: mode, front: Front::Awaited });
+        if matches!(front_mode, DataMode::Pasv | DataMode::Epsv) {
+            steps.push(Step::Invite);
+        }
         steps.push(Step::Answer(answer));
         self.phase = Phase::Idle;
         if let Some(arrived) = arrived {

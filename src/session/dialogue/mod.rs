@@ -10,6 +10,7 @@
 mod arrange;
 mod end;
 mod heard;
+mod legs;
 mod own;
 mod record;
 mod transfer;
@@ -34,6 +35,10 @@ const QUEUE: usize = 256;
 /// answer before the transfer is over (Apache commons-net, FluentFTP): at one a second this lasts for 18 hours. They are
 /// no more than a number, so a flood of them costs a client as much as it costs the gateway.
 const KEEP_ALIVES: u32 = 64 * 1024;
+
+/// Commands that are begun in one go. Rules for paths may have to look at thousands of bytes for each, and other sessions
+/// wait for the processor.
+const IN_ONE_GO: usize = 8;
 
 /// The state between two inputs.
 #[derive(Debug)]
@@ -118,6 +123,8 @@ enum Front {
     },
     /// What will come in clear cannot be told from what others of its address await.
     Untold,
+    /// It has not come, and its port is another's.
+    Lapsed(Refusal),
     Securing,
     Ready,
     Failed(TransferResult, &'static str),
@@ -165,6 +172,11 @@ impl Dialogue {
         self.queue
     }
 
+    /// Commands wait that nothing keeps waiting: [`Self::go_on`] deals with them, when others have had their turn.
+    pub fn has_more(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && !self.none_waits()
+    }
+
     /// A transfer is being prepared, runs, or is being closed.
     pub fn in_transfer(&self) -> bool {
         matches!(self.phase, Phase::Transfer(_))
@@ -191,7 +203,7 @@ impl Dialogue {
         self.arranged.is_some_and(|arranged| match arranged.front {
             Front::Ready => false,
             Front::Arrived { .. } => self.protection.protection() == Protection::Private,
-            Front::Awaited | Front::Untold | Front::Securing | Front::Failed(..) => true,
+            Front::Awaited | Front::Untold | Front::Lapsed(_) | Front::Securing | Front::Failed(..) => true,
         })
     }
 
@@ -214,6 +226,11 @@ impl Dialogue {
             Input::Expired(timer) => self.expired(timer, steps),
             Input::Drain => self.draining = true,
         }
+        self.run_queue(steps);
+    }
+
+    /// Takes the next of the commands that wait, and appends what shall be done.
+    pub fn go_on(&mut self, steps: &mut Vec<Step>) {
         self.run_queue(steps);
     }
 
@@ -272,7 +289,8 @@ impl Dialogue {
     }
 
     fn run_queue(&mut self, steps: &mut Vec<Step>) {
-        while let Phase::Idle = self.phase {
+        for _ in 0..IN_ONE_GO {
+            let Phase::Idle = self.phase else { return };
             if let Some(reason) = self.client_gone {
                 self.end(By::Client, Why::Reason(reason), steps);
                 return;

@@ -125,7 +125,7 @@ impl Dialogue {
                 arranged.front = Front::Awaited;
                 steps.push(Step::Reprotect(protection));
             }
-            Front::Arrived { .. } | Front::Failed(..) => {}
+            Front::Arrived { .. } | Front::Lapsed(_) | Front::Failed(..) => {}
         }
     }
 }

@@ -1,14 +1,16 @@
 //! A transfer, from its command to both data connections relaying.
 
-use super::{Arranged, BackNews, Close, Dialogue, Front, FrontNews, Phase, Step, Timer};
+use super::{Arranged, Close, Dialogue, Front, FrontNews, Phase, Step, Timer};
 use crate::data::PumpEnd;
-use crate::event::{DataMode, DataOutcome, HandshakeResult, Particulars, Resumption, TransferResult};
+use crate::event::{DataMode, DataOutcome, HandshakeResult, Particulars, TransferResult};
 use crate::ftp::{Code, Command, Reply, ReplyLine, Verb};
-use crate::policy::{Cleared, DataResumption, Protection, Refusal, TransferKind};
+use crate::policy::{Cleared, Protection, Refusal, TransferKind};
 use crate::session::answers;
 
 /// Why a data connection in clear is not taken on a shared port.
 const CLEAR: &str = "it is in clear (PROT C)";
+/// Why nobody waits for it any more.
+const LAPSED: &str = "not there in time, and other sessions of your address wait for the port";
 
 /// A transfer command and its data.
 #[derive(Debug)]
@@ -113,10 +115,21 @@ impl Dialogue {
             self.forget_restart(steps);
             return;
         };
-        let untold = matches!(front, Front::Untold | Front::Arrived { must_resume: true });
-        if untold && protection == Protection::Clear {
+        let gone = match front {
+            Front::Lapsed(refusal) => Some(refusal),
+            Front::Untold | Front::Arrived { must_resume: true } if protection == Protection::Clear => {
+                Some(Refusal::PortNeedsProtection)
+            }
+            Front::Awaited
+            | Front::Arrived { .. }
+            | Front::Untold
+            | Front::Securing
+            | Front::Ready
+            | Front::Failed(..) => None,
+        };
+        if let Some(refusal) = gone {
             steps.push(Step::DropData);
-            steps.push(Step::Refuse(verb, Refusal::PortNeedsProtection));
+            steps.push(Step::Refuse(verb, refusal));
             self.forget_restart(steps);
             return;
         }
@@ -160,65 +173,6 @@ impl Dialogue {
         if let Front::Arrived { must_resume } = front {
             self.front_news(FrontNews::Arrived { must_resume }, steps);
         }
-    }
-
-    pub(super) fn front_news(&mut self, news: FrontNews, steps: &mut Vec<Step>) {
-        let resumption_required = self.premises.policy.data_resumption == DataResumption::Require;
-        let (front, protection) = match (&mut self.phase, &mut self.arranged) {
-            (Phase::Transfer(transfer), _) => (&mut transfer.front, transfer.protection),
-            (Phase::Arranging(arranging), _) => {
-                if matches!(news, FrontNews::Arrived { .. }) {
-                    arranging.arrived = Some(news);
-                }
-                return;
-            }
-            (_, Some(arranged)) => (&mut arranged.front, self.protection.protection()),
-            (_, None) => return,
-        };
-        match news {
-            FrontNews::Arrived { must_resume } => match protection {
-                Protection::Private => {
-                    *front = Front::Securing;
-                    steps.push(Step::SecureFront);
-                }
-                Protection::Clear => *front = Front::Arrived { must_resume },
-            },
-            FrontNews::Secured(resumption) if resumption_required && resumption != Resumption::Resumed => {
-                *front = Front::Failed(TransferResult::ClientNotResumed, resumption.text());
-            }
-            FrontNews::Secured(_) => *front = Front::Ready,
-            FrontNews::NotResumed(resumption) => {
-                let result =
-                    if resumption_required { TransferResult::ClientNotResumed } else { TransferResult::PortShared };
-                *front = Front::Failed(result, resumption.text());
-            }
-            FrontNews::Untold if protection == Protection::Clear => *front = Front::Untold,
-            // It is private again.
-            FrontNews::Untold => {}
-            FrontNews::Failed(outcome) => *front = Front::Failed(failure_of(outcome), outcome.text()),
-            FrontNews::TlsFailed(result) => *front = Front::Failed(TransferResult::ClientTlsFailed, result.text()),
-            FrontNews::Closed { whole } => self.front_closed(whole, steps),
-        }
-        self.advance(steps);
-    }
-
-    pub(super) fn back_news(&mut self, news: BackNews, steps: &mut Vec<Step>) {
-        let Phase::Transfer(transfer) = &mut self.phase else { return };
-        match news {
-            BackNews::Opened => {
-                transfer.back = Back::Open;
-                if !transfer.forwarded {
-                    transfer.forwarded = true;
-                    let kind = transfer.kind;
-                    steps.push(Step::Forward(transfer.cleared.clone()));
-                    self.use_restart(kind);
-                }
-            }
-            BackNews::Secured => transfer.back = Back::Ready,
-            BackNews::Failed(_) => self.fail(TransferResult::BackendDataFailed, None, steps),
-            BackNews::Closed { whole } => self.back_closed(whole, steps),
-        }
-        self.advance(steps);
     }
 
     pub(super) fn transfer_reply(&mut self, line: ReplyLine, steps: &mut Vec<Step>) {
@@ -291,6 +245,9 @@ impl Dialogue {
         if transfer.front == Front::Untold {
             transfer.front = Front::Failed(TransferResult::PortShared, CLEAR);
         }
+        if let Front::Lapsed(_) = transfer.front {
+            transfer.front = Front::Failed(TransferResult::ClientDataFailed, LAPSED);
+        }
         if !transfer.started || transfer.failure.is_some() {
             return;
         }
@@ -358,9 +315,12 @@ impl Dialogue {
                 let Phase::Transfer(transfer) = &self.phase else { return };
                 let (result, detail) = match transfer.front {
                     Front::Securing => (TransferResult::ClientTlsFailed, HandshakeResult::Timeout.text()),
-                    Front::Awaited | Front::Arrived { .. } | Front::Untold | Front::Ready | Front::Failed(..) => {
-                        (TransferResult::ClientDataFailed, DataOutcome::Timeout.text())
-                    }
+                    Front::Awaited
+                    | Front::Arrived { .. }
+                    | Front::Untold
+                    | Front::Lapsed(_)
+                    | Front::Ready
+                    | Front::Failed(..) => (TransferResult::ClientDataFailed, DataOutcome::Timeout.text()),
                 };
                 self.fail(result, Some(detail), steps);
             }
@@ -406,7 +366,7 @@ impl Dialogue {
         }
     }
 
-    fn front_closed(&mut self, whole: bool, steps: &mut Vec<Step>) {
+    pub(super) fn front_closed(&mut self, whole: bool, steps: &mut Vec<Step>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         // Of an upload only the backend's side matters; the client has sent everything.
         if transfer.kind == TransferKind::Upload || transfer.pump != PumpState::Closing {
@@ -420,7 +380,7 @@ impl Dialogue {
         }
     }
 
-    fn back_closed(&mut self, whole: bool, steps: &mut Vec<Step>) {
+    pub(super) fn back_closed(&mut self, whole: bool, steps: &mut Vec<Step>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         if transfer.kind != TransferKind::Upload || transfer.pump != PumpState::Closing {
             return;
@@ -430,16 +390,6 @@ impl Dialogue {
             self.fail(TransferResult::BackendCut, None, steps);
         } else if transfer.final_code.is_some() {
             self.conclude(steps);
-        }
-    }
-}
-
-fn failure_of(outcome: DataOutcome) -> TransferResult {
-    match outcome {
-        DataOutcome::TlsFailed => TransferResult::ClientTlsFailed,
-        DataOutcome::NotResumed => TransferResult::ClientNotResumed,
-        DataOutcome::Opened | DataOutcome::Timeout | DataOutcome::ConnectFailed | DataOutcome::Unused => {
-            TransferResult::ClientDataFailed
         }
     }
 }

@@ -75,6 +75,9 @@ pub enum FrontNews {
     NotResumed(Resumption),
     /// It will come in clear to a port where other sessions of the client's address wait: nobody could tell whose it is.
     Untold,
+    /// It did not come in time, and the port that only one session of an address could have is another's now: what the
+    /// client hears of its transfer command.
+    Lapsed(Refusal),
     /// It could not be connected.
     Failed(DataOutcome),
     /// The handshake failed.
@@ -130,6 +133,8 @@ pub enum Step {
     /// The connection that is awaited will be protected so, otherwise than was thought. Where that cannot be, the answer
     /// comes as [`FrontNews::Untold`].
     Reprotect(Protection),
+    /// The client hears with the next answer where to connect to.
+    Invite,
     /// Keep a checked endpoint of the client's for an active data connection.
     Aim(Claim, DataMode),
     /// Bind a listener for the backend's data connection; the answer comes as [`Input::Listening`].

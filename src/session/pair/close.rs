@@ -44,8 +44,8 @@ impl DataPair {
         match close {
             Close::Cut => self.farewell(Box::pin(stream.truncate())),
             Close::Whole => {
-                let limit = self.parties.surroundings.settings.timeouts.data_stall;
-                self.front = Front::Closing(Box::pin(finish(stream, limit, BRIEF)));
+                let stall = self.parties.surroundings.settings.timeouts.data_stall;
+                self.front = Front::Closing(Box::pin(finish(stream, stall, BRIEF)));
             }
         }
     }
@@ -64,8 +64,8 @@ impl DataPair {
         match close {
             Close::Cut => stream.reset(),
             Close::Whole => {
-                let limit = self.parties.surroundings.settings.timeouts.data_stall;
-                self.back = Back::Closing(Box::pin(finish(stream, limit, Duration::ZERO)));
+                let stall = self.parties.surroundings.settings.timeouts.data_stall;
+                self.back = Back::Closing(Box::pin(finish(stream, stall, Duration::ZERO)));
             }
         }
     }
@@ -111,9 +111,11 @@ impl DataPair {
     }
 }
 
-/// Ends a stream properly and reads what the peer still sends, briefly. `true`: the peer did not break it.
-pub(super) async fn finish(mut stream: DataStream, limit: Duration, brief: Duration) -> (bool, DataStream) {
-    let ended = matches!(timeout(limit, stream.finish()).await, Ok(Ok(())));
+/// Ends a stream properly, unless the peer takes nothing for `stall`, and reads what the peer still sends, briefly. `true`:
+/// the peer did not break it.
+pub(super) async fn finish(mut stream: DataStream, stall: Duration, brief: Duration) -> (bool, DataStream) {
+    let sent = stream.socket().sent();
+    let ended = matches!(sent.unless_stalled(stall, stream.finish()).await, Some(Ok(())));
     let whole = ended && (brief.is_zero() || drain(&mut stream, brief).await != Drained::Broken);
     (whole, stream)
 }

@@ -27,7 +27,7 @@ use crate::data::{
 use crate::event::{DataMode, DataOutcome, Event, Handshake, Leg, Who};
 use crate::ftp::{Reply, write_epsv, write_pasv};
 use crate::net::{Socket, bind_data};
-use crate::policy::{Claim, Mark, Protection, Refusal, TransferKind};
+use crate::policy::{Claim, Mark, Protection, Refusal, Requirement, TransferKind};
 use crate::tls::{BackTls, DataStream, HandshakeFailure, Seal, SecuredData, SessionTls, TicketHint};
 use passive::{Awaited, NotSecured, Unopened, Witness};
 
@@ -195,14 +195,23 @@ impl DataPair {
     }
 
     fn mark_under(&self, protection: Protection) -> Mark {
-        match protection {
-            Protection::Clear => Mark::Clear,
-            Protection::Private => self.mark,
+        match (protection, self.parties.surroundings.settings.protection.data) {
+            (Protection::Clear, Requirement::Optional) => Mark::Clear,
+            // What would come in clear is refused in any case: PROT P is still to be said.
+            (Protection::Clear, Requirement::Required) | (Protection::Private, _) => self.mark,
+        }
+    }
+
+    /// The client has been told where to connect to.
+    pub(super) fn invited(&self) {
+        if let Some(standing) = &self.standing {
+            standing.invited();
         }
     }
 
     /// The transfer runs.
     pub(super) fn begun(&self) {
+        self.invited();
         self.running.send_replace(Some(Instant::now()));
     }
 
@@ -242,6 +251,10 @@ impl DataPair {
     }
 
     pub(super) fn direct(&self, kind: TransferKind) {
+        // Some clients connect when they hear that the transfer runs.
+        if let Some(standing) = &self.standing {
+            standing.held_up();
+        }
         self.hint.client(kind != TransferKind::Upload);
     }
 

@@ -12,6 +12,9 @@ use crate::policy::{DataResumption, Mark};
 use crate::session::dialogue::{BackNews, FrontNews, Input};
 use crate::tls::{DataStream, HandshakeFailure, SecuredData};
 
+/// Why an arrangement is over before its time.
+const LAPSED: &str = "others of its address wait for the port";
+
 impl DataPair {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         if let Some(latecomer) = &mut self.latecomer
@@ -82,6 +85,11 @@ impl DataPair {
                 FrontNews::Failed(outcome)
             }
             Err(Unopened::Anonymous(resumption)) => self.front_not_resumed(resumption),
+            Err(Unopened::Lapsed(mark)) => {
+                self.front = Front::Nothing;
+                self.report(Leg::Front, DataOutcome::Timeout, LAPSED);
+                FrontNews::Lapsed(mark.refusal())
+            }
         }
     }
 

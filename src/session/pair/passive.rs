@@ -18,6 +18,7 @@ use super::Work;
 use crate::data::{Arrival, OpenError, Reservation, Standing};
 use crate::event::{Channel, Event, Leg, Observer, Resumption, Stray, Who};
 use crate::net::Socket;
+use crate::policy::Mark;
 use crate::tls::{HandshakeFailure, SecuredData, SessionTls, TicketHint};
 
 /// After a connection that may have been the client's and did not prove it, the client's own is awaited for so long,
@@ -50,6 +51,8 @@ pub(super) enum Unopened {
     Failed(OpenError),
     /// One came that may have been the client's and said nothing that tells it from others'.
     Anonymous(Resumption),
+    /// None came in time, and others of the client's address have the port.
+    Lapsed(Mark),
 }
 
 /// Why there is no secured connection.
@@ -103,6 +106,7 @@ impl Awaited {
                         return Ok((Socket::new(stream), still));
                     }
                     Arrival::Anonymous(resumption) => self.lose(Lost::NotResumed(resumption)),
+                    Arrival::Lapsed(mark) => return Err(Unopened::Lapsed(mark)),
                 },
                 () = overdue(lost, &mut self.witness.running) => {
                     let resumption = match self.lost {
@@ -157,7 +161,7 @@ impl Awaited {
                         candidates.push(candidate(claim.peer(), Socket::new(stream)));
                     }
                     Ok(Arrival::Anonymous(resumption)) => self.lose(Lost::NotResumed(resumption)),
-                    Err(_) => more = false,
+                    Ok(Arrival::Lapsed(_)) | Err(_) => more = false,
                 },
                 () = overdue(lost, &mut self.witness.running), if candidates.is_empty() => {
                     return Err(match self.lost {

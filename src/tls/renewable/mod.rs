@@ -38,7 +38,8 @@ const LONGEST_MESSAGE: usize = 70_000;
 /// RFC 8446 §4: the messages that may come after the handshake.
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
-/// Records after which AES-GCM's bounds come into sight (RFC 8446 §5.5). A control connection has thousands.
+/// Records under one key, of 2^24.5 that AES-GCM can bear (RFC 8446 §5.5): then a new one is agreed on. rustls does so by
+/// itself where it seals, and leaves it to whoever has its kernel interface.
 const RECORDS: u64 = 1 << 23;
 
 /// Shows the last ticket to rustls again, which puts it on the shelf again.
@@ -56,6 +57,10 @@ pub struct Renewable {
     renewal: Renewal,
     opener: Opener,
     sealer: Sealer,
+    /// Records under one key before there is a new one.
+    records: u64,
+    /// The backend has been asked for new keys of its own.
+    asked: bool,
     incoming: BytesMut,
     text: BytesMut,
     messages: BytesMut,
@@ -92,6 +97,8 @@ impl Renewable {
             renewal,
             opener,
             sealer,
+            records: RECORDS,
+            asked: false,
             incoming: BytesMut::new(),
             text: BytesMut::new(),
             messages: BytesMut::new(),
@@ -173,13 +180,27 @@ impl Renewable {
         if !self.messages.is_empty() || self.outgoing.len() > LONGEST_RECORD {
             return Err(broken("a TLS key update out of place"));
         }
-        let mut tickets = self.renewal.tickets();
-        self.opener = Opener::new(tickets.kernel.update_rx_secret().map_err(broken)?)?;
-        if requested {
-            self.sealer.seal(Content::Handshake, &[KEY_UPDATE, 0, 0, 1, 0], &mut self.outgoing)?;
-            self.sealer = Sealer::new(tickets.kernel.update_tx_secret().map_err(broken)?)?;
-        }
+        self.opener = Opener::new(self.renewal.tickets().kernel.update_rx_secret().map_err(broken)?)?;
+        self.asked = false;
+        if requested { self.renew_keys(false) } else { Ok(()) }
+    }
+
+    /// Our keys are new from the next record on, and when it is asked for, the backend's when it has heard of it.
+    fn renew_keys(&mut self, ask: bool) -> io::Result<()> {
+        let message = [KEY_UPDATE, 0, 0, 1, u8::from(ask)];
+        self.sealer.seal(Content::Handshake, &message, &mut self.outgoing)?;
+        self.sealer = Sealer::new(self.renewal.tickets().kernel.update_tx_secret().map_err(broken)?)?;
+        self.asked |= ask;
         Ok(())
+    }
+
+    /// Seals a record, under new keys when either side's have been used for long enough.
+    fn seal(&mut self, content: Content, text: &[u8]) -> io::Result<()> {
+        let ask = self.opener.records() >= self.records && !self.asked;
+        if ask || self.sealer.records() + 1 >= self.records {
+            self.renew_keys(ask)?;
+        }
+        self.sealer.seal(content, text, &mut self.outgoing)
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -235,7 +256,7 @@ impl AsyncWrite for Renewable {
         let this = self.get_mut();
         ready!(this.poll_send(cx))?;
         let text = &buf[..buf.len().min(LONGEST_TEXT)];
-        this.sealer.seal(Content::Text, text, &mut this.outgoing)?;
+        this.seal(Content::Text, text)?;
         // What the system does not take now goes out with the next write or flush.
         let _ = this.poll_send(cx)?;
         Poll::Ready(Ok(text.len()))
@@ -249,7 +270,7 @@ impl AsyncWrite for Renewable {
         let this = self.get_mut();
         if !this.finished {
             this.finished = true;
-            this.sealer.seal(Content::Alert, &[1, 0], &mut this.outgoing)?;
+            this.seal(Content::Alert, &[1, 0])?;
         }
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.socket).poll_shutdown(cx)

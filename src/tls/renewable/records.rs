@@ -6,7 +6,7 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafe
 use bytes::BytesMut;
 use tokio_rustls::rustls::ConnectionTrafficSecrets;
 
-use super::{RECORD_HEADER, RECORDS, broken};
+use super::{RECORD_HEADER, broken};
 
 const TAG: usize = 16;
 
@@ -61,14 +61,12 @@ impl Direction {
 
     /// RFC 8446 §5.3: the counter, padded on the left, over the base nonce. Each is used once.
     fn nonce(&mut self) -> io::Result<Nonce> {
-        if self.sequence >= RECORDS {
-            return Err(broken("too many TLS records under one key"));
-        }
+        let next = self.sequence.checked_add(1).ok_or_else(|| broken("too many TLS records under one key"))?;
         let mut nonce = self.iv;
         for (byte, counter) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
             *byte ^= counter;
         }
-        self.sequence += 1;
+        self.sequence = next;
         Ok(Nonce::assume_unique_for_key(nonce))
     }
 }
@@ -79,6 +77,11 @@ pub(super) struct Opener(Direction);
 impl Opener {
     pub(super) fn new(secrets: (u64, ConnectionTrafficSecrets)) -> io::Result<Self> {
         Direction::new(secrets).map(Self)
+    }
+
+    /// Records under this key so far.
+    pub(super) fn records(&self) -> u64 {
+        self.0.sequence
     }
 
     /// Opens a whole record in place: its kind and what it holds.
@@ -105,6 +108,11 @@ pub(super) struct Sealer(Direction);
 impl Sealer {
     pub(super) fn new(secrets: (u64, ConnectionTrafficSecrets)) -> io::Result<Self> {
         Direction::new(secrets).map(Self)
+    }
+
+    /// Records under this key so far.
+    pub(super) fn records(&self) -> u64 {
+        self.0.sequence
     }
 
     /// Appends one record to `out`. `text` is no longer than a record's.

@@ -106,6 +106,28 @@ async fn keys_are_renewed_when_the_backend_asks() {
     }
 }
 
+/// Without anybody asking, and without an end, however long a session lasts.
+#[tokio::test]
+async fn keys_are_renewed_before_they_are_worn() {
+    const ROUNDS: u64 = 100;
+    const RECORDS: u64 = 10;
+    let server = Server::new(&[&TLS13]);
+    let (near, mut far) = server.control().await;
+    let Stream::Renewable(mut near) = near else { panic!("not under TLS 1.3") };
+    near.records = RECORDS;
+    for round in 0..ROUNDS {
+        let text = format!("round {round}");
+        say(&mut near, text.as_bytes()).await;
+        hear(&mut far, text.as_bytes()).await;
+        // Three replies to a command, as to a transfer.
+        for _ in 0..3 {
+            say(&mut far, text.as_bytes()).await;
+            hear(&mut near, text.as_bytes()).await;
+        }
+        assert!(near.sealer.records() <= RECORDS && near.opener.records() <= RECORDS + 6);
+    }
+}
+
 #[tokio::test]
 async fn close_notify_is_told_from_a_cut() {
     let server = Server::new(&[&TLS13]);
