@@ -12,7 +12,9 @@ mod documents;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use code::{Source, backward_imports, confined, forged_stamps, map, open_stamps, too_long, without_heading};
+use code::{
+    Source, backward_imports, confined, forged_stamps, given_by_name, map, open_stamps, too_long, without_heading,
+};
 use documents::{
     dead_links, generated, missing_from_index, replaced, tables, unfounded_traps, unknown_metrics, unshown_attacks,
     unsmoked, yaml_blocks,
@@ -174,6 +176,15 @@ fn every_key_that_takes_a_path_is_among_the_files_that_stay_open() {
     let key = |row: &&str| row.split('`').nth(1).unwrap_or_default().to_owned();
     let missing = rows.iter().map(key).filter(|key| !open.contains(&format!("`{key}`")));
     assert_none(missing.map(|key| format!("src/app/privilege/files.rs does not name {key}")).collect());
+}
+
+/// Between making something and giving it away by its name somebody may have put a link in its place.
+#[test]
+fn nothing_is_given_away_by_its_name() {
+    let mut privilege = files("src/app/privilege", "rs");
+    assert!(privilege.len() >= 4, "{}", privilege.len());
+    privilege.extend(files("src/telemetry/audit", "rs"));
+    assert_none(privilege.iter().flat_map(given_by_name).collect());
 }
 
 #[test]

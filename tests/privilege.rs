@@ -256,11 +256,94 @@ fn an_audit_file_that_the_user_may_not_write_is_missed_at_start() {
     std::fs::write(site.path("audit.jsonl"), "").unwrap();
     mode(&site.path("audit.jsonl"), 0o600);
     site.configure(&format!("user: {NOBODY}\naudit_log: {{ path: audit.jsonl }}"));
-    for (command, told) in [("run", "Let the user that the gateway runs as write"), ("check", "may not write")] {
+    for command in ["run", "check"] {
         let (status, said) = site.process(command).ends();
         assert_eq!(status, Some(78), "{said}");
+        let told = "Let the user that the gateway runs as write";
         assert!(said.contains("audit_log.path: ") && said.contains(told), "{said}");
     }
+}
+
+/// The user owns a folder, and has put a link there to one that is not his. Root gives him nothing in it, and no folder.
+fn root_makes_nothing_where_its_user_could_lead_it() {
+    let site = Site::anywhere();
+    let (mine, roots) = (site.path("mine"), site.path("roots"));
+    for folder in [&mine, &roots] {
+        std::fs::create_dir(folder).unwrap();
+        mode(folder, 0o755);
+    }
+    std::os::unix::fs::symlink(&roots, mine.join("link")).unwrap();
+    std::os::unix::fs::chown(&mine, Some(NOBODY.parse().unwrap()), None).unwrap();
+    for below in ["audit.jsonl", "logs/audit.jsonl"] {
+        site.configure(&format!("user: {NOBODY}\naudit_log: {{ path: mine/link/{below} }}"));
+        for command in ["check", "run"] {
+            let (status, said) = site.process(command).ends();
+            assert_eq!(roots.read_dir().unwrap().count(), 0, "{below}");
+            assert_eq!(status, Some(78), "{said}");
+            assert!(said.contains("audit_log.path: "), "{said}");
+        }
+    }
+}
+
+fn in_its_users_own_folder_it_makes_everything_as_that_user() {
+    let site = Site::anywhere();
+    let mine = site.path("mine");
+    std::fs::create_dir(&mine).unwrap();
+    std::os::unix::fs::chown(&mine, Some(NOBODY.parse().unwrap()), None).unwrap();
+    site.configure(&format!("user: {NOBODY}\naudit_log: {{ path: mine/a/b/audit.jsonl }}"));
+    assert_eq!(site.process("check").ends().0, Some(0));
+    assert!(!mine.join("a").exists());
+    let (_gateway, _) = site.serving();
+    for (path, bits) in [("mine/a", 0o755), ("mine/a/b", 0o750), ("mine/a/b/audit.jsonl", 0o640)] {
+        let metadata = site.path(path).metadata().unwrap();
+        assert_eq!((metadata.uid().to_string(), metadata.mode() & 0o777), (NOBODY.to_owned(), bits), "{path}");
+    }
+}
+
+/// As systemd makes them for a unit without `User=`: the group that may do what others may not is not the user's.
+fn a_check_as_root_sees_what_the_user_may_do() {
+    let site = Site::anywhere();
+    for (folder, bits) in [("state", 0o700), ("logs", 0o750)] {
+        std::fs::create_dir(site.path(folder)).unwrap();
+        mode(&site.path(folder), bits);
+    }
+    let audit = "audit_log: { path: logs/audit.jsonl }";
+    site.configure(&format!("user: {NOBODY}\n{audit}"));
+    for command in ["check", "run"] {
+        let (status, said) = site.process(command).ends();
+        assert_eq!(status, Some(78), "{said}");
+        assert!(said.contains("state_dir: ") && said.contains("audit_log.path: "), "{said}");
+    }
+    // Its own group counts, and no other.
+    for folder in ["state", "logs"] {
+        std::os::unix::fs::chown(site.path(folder), None, Some(4)).unwrap();
+        mode(&site.path(folder), 0o770);
+    }
+    assert_eq!(site.process("check").ends().0, Some(78));
+    site.configure(&format!("user: {NOBODY}\ngroup: 4\n{audit}"));
+    let (status, said) = site.process("check").ends();
+    assert_eq!(status, Some(0), "{said}");
+    site.serving();
+}
+
+/// Certificates are found wrong by a check as they are by a start.
+fn a_check_as_root_reads_keys_as_the_user() {
+    let site = Site::anywhere();
+    let certificate = certificate(&site.path("tls"));
+    mode(&site.path("tls/self-signed.key"), 0o600);
+    std::fs::create_dir(site.path("state")).unwrap();
+    site.configure(&format!("user: {NOBODY}\n{certificate}"));
+    let (status, said) = site.process("check").ends();
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("self-signed.key cannot be read"), "{said}");
+    // It serves without `state_dir`, and forgets.
+    mode(&site.path("tls/self-signed.key"), 0o644);
+    let (status, said) = site.process("check").ends();
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("state_dir: ") && said.contains("a restart loses the bans"), "{said}");
+    // A file that only root reads is missed by the first reload.
+    mode(&site.path("gateway.yaml"), 0o600);
+    assert!(site.process("check").ends().1.contains("a reload will fail"));
 }
 
 fn root_without_a_user_is_told_so() {
@@ -316,6 +399,10 @@ fn main() {
         root_without_a_user_is_told_so
         the_audit_file_is_made_for_its_user_and_opened_again_when_it_has_been_moved
         an_audit_file_that_the_user_may_not_write_is_missed_at_start
+        root_makes_nothing_where_its_user_could_lead_it
+        in_its_users_own_folder_it_makes_everything_as_that_user
+        a_check_as_root_sees_what_the_user_may_do
+        a_check_as_root_reads_keys_as_the_user
     );
     trials.extend(as_root.into_iter().map(|trial| trial.with_ignored_flag(!root)));
     libtest_mimic::run(&arguments, trials).exit();

@@ -12,10 +12,11 @@ use super::bound::bind_low_ports;
 use super::descriptors;
 use super::gateway::{Gateway, StartError};
 use super::prepared::Prepared;
-use super::privilege::{PrivilegeError, Privileges, check_audit, check_user, give_up, keep_memory_private};
+use super::privilege::{PrivilegeError, Privileges, give_up, keep_memory_private, rehearse};
 use crate::config::{self, Settings};
 use crate::server::Drain;
 use crate::telemetry::{LogHandle, Metrics, init};
+use crate::tls::keeps_self_signed;
 
 /// Wrong arguments (sysexits.h EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
@@ -35,23 +36,25 @@ pub fn check(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
+    let rehearsal = rehearse(&settings);
     // A self-signed certificate is made by `run`; a check writes nothing.
     let mut readable = settings.clone();
-    if readable.tls.certificates.is_empty() {
-        readable.tls.state_dir = None;
-    }
+    readable.tls.state_dir = readable.tls.state_dir.filter(|folder| keeps_self_signed(folder));
     readable.audit = None;
     let mut problems = Prepared::new(&readable).err().unwrap_or_default();
     problems.extend(not_a_folder(&settings));
-    problems.extend(check_audit(&settings));
-    problems.extend(check_user(&settings).err().map(|error| error.to_string()));
+    match &rehearsal {
+        Ok(rehearsal) => problems.extend(rehearsal.problems(&settings)),
+        Err(error) => problems.push(error.to_string()),
+    }
     if !problems.is_empty() {
         for problem in problems {
             eprintln!("{}", config::located(path, &problem));
         }
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    for line in advice(&settings) {
+    let later = rehearsal.map(|rehearsal| rehearsal.advice(&settings, path)).unwrap_or_default();
+    for line in advice(&settings).into_iter().chain(later) {
         eprintln!("{}", config::located(path, &line));
     }
     let (first, last) = (settings.data.ports.start(), settings.data.ports.end());

@@ -176,8 +176,7 @@ impl Identity {
     /// Reads the kept self-signed identity, or makes and keeps one.
     fn kept_self_signed(folder: &Path) -> Result<Self, IdentityError> {
         let files = self_signed_files(folder);
-        let kept = fs::exists(&files.certificate).unwrap_or(false) && fs::exists(&files.private_key).unwrap_or(false);
-        if !kept {
+        if !keeps_self_signed(folder) {
             keep_self_signed(folder, &[SELF_SIGNED_NAME.into()])?;
         }
         let mut identity = Self::load(&files).map_err(|Unusable { mut file, .. }| {
@@ -272,6 +271,12 @@ pub fn keep_self_signed(folder: &Path, names: &[String]) -> Result<CertificateFi
     let (certificate, key) = make_self_signed(names).map_err(|error| problem(error.to_string()))?;
     keep(folder, &files, &certificate.pem(), &key.serialize_pem()).map_err(|error| problem(error.to_string()))?;
     Ok(files)
+}
+
+/// Whether a self-signed identity is kept in this folder.
+pub fn keeps_self_signed(folder: &Path) -> bool {
+    let files = self_signed_files(folder);
+    fs::exists(&files.certificate).unwrap_or(false) && fs::exists(&files.private_key).unwrap_or(false)
 }
 
 fn self_signed_files(folder: &Path) -> CertificateFiles {

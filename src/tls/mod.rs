@@ -31,7 +31,7 @@ pub use data::DataStream;
 pub use failure::HandshakeFailure;
 pub use files::FileError;
 pub use hello::{Hello, MOST as LONGEST_HELLO, Offered, read_hello};
-pub use identity::{Identities, Identity, IdentityError, expired_certificates, keep_self_signed};
+pub use identity::{Identities, Identity, IdentityError, expired_certificates, keep_self_signed, keeps_self_signed};
 pub use seal::Seal;
 pub use settings::{CertificateFiles, ClientCertificates, MinimumVersion, Settings, Verification};
 pub use stream::{Stream, WhyClosed};

@@ -61,6 +61,14 @@ pub(crate) fn map(lib: &str) -> Vec<String> {
     rooms.map(str::to_owned).collect()
 }
 
+/// Owners and modes changed by a path. By a handle it is `fchown` and `File::set_permissions`.
+pub(crate) fn given_by_name(source: &Source) -> Vec<String> {
+    let by_name = ["::chown(", " chown(", "lchown(", "::set_permissions(", " set_permissions("];
+    let gives = |line: &str| by_name.iter().any(|call| line.contains(call));
+    let lines = source.code().filter(|(_, line)| gives(line));
+    lines.map(|(line, _)| source.complaint(line, "gives away a name; give what is held open")).collect()
+}
+
 /// Imports of rooms that come later in the map.
 pub(crate) fn backward_imports(source: &Source, rooms: &[String]) -> Vec<String> {
     let Some(own) = source.room() else { return Vec::new() };
@@ -265,6 +273,19 @@ mod tests {
         assert_eq!(complain("src/config/raw.rs", "use yaml::Value;"), 0);
         for fine in ["//! yaml is in raw", "let x = \"yaml\";", "my_yaml(yaml_of());"] {
             assert_eq!(complain("src/config/mod.rs", fine), 0, "{fine}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_by_name() {
+        let gives = |text| given_by_name(&source("src/app/privilege/user.rs", text)).len();
+        for text in
+            ["fs::set_permissions(folder, mode)?;", "std::os::unix::fs::chown(folder, a, b)", "    chown(&path, a, b)"]
+        {
+            assert_eq!(gives(text), 1, "{text}");
+        }
+        for fine in ["file.set_permissions(mode)?;", "fchown(&file, a, b)", "// chown(path)"] {
+            assert_eq!(gives(fine), 0, "{fine}");
         }
     }
 

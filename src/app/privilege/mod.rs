@@ -1,6 +1,6 @@
 //! What the process may do, and how it comes to be little.
 //!
-//! Order: keys cannot land in a core file → ports below 1024 are bound → `state_dir` is there → user, group and
+//! Order: keys cannot land in a core file → ports below 1024 are bound → what is missing is [`made`] → user, group and
 //! capabilities are given up → no program can give them back → files are closed but for those that [`files`] lists. All of
 //! it before a second thread runs: on Linux credentials, capabilities and Landlock are each thread's own, and a new thread
 //! takes those of the one that makes it.
@@ -8,8 +8,9 @@
 //! Certificates, keys and everything else are read after that. So what cannot be read on the next SIGHUP cannot be read at
 //! start either, where somebody looks.
 
-mod audit;
 mod files;
+mod made;
+mod rehearsal;
 mod user;
 
 use std::collections::BTreeSet;
@@ -25,8 +26,8 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities, set_no_new_privs,
 };
 
-pub(super) use audit::check_audit;
 use files::Files;
+pub(super) use rehearsal::rehearse;
 pub(super) use user::is_root;
 use user::{Identity, UserError};
 
@@ -75,25 +76,15 @@ pub(super) fn keep_memory_private() -> Result<(), PrivilegeError> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(system("the memory cannot be kept private"))
 }
 
-/// Whether `user` and `group` exist. Whether this process could become them is not asked: a check may be anybody's.
-///
-/// # Errors
-/// When one does not.
-pub(super) fn check_user(settings: &Settings) -> Result<(), UserError> {
-    match Identity::of(&settings.run_as) {
-        Ok(_) | Err(UserError::NotRoot { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 /// Gives up what serving does not need. Ports below 1024 are bound by now; this thread is the only one.
 ///
 /// # Errors
 /// When `user` or `group` cannot be taken, or the system refuses.
 pub(super) fn give_up(settings: &Settings, configuration: &Path) -> Result<Privileges, PrivilegeError> {
     let identity = Identity::of(&settings.run_as)?;
-    prepare_state_dir(settings, identity.as_ref());
-    audit::prepare(settings, identity.as_ref());
+    if let Some(identity) = &identity {
+        made::as_root(settings, identity);
+    }
     let wants_low_ports = settings.data.active == Some(SourcePort::FtpData);
     let keep = if wants_low_ports { CapabilitySet::NET_BIND_SERVICE } else { CapabilitySet::empty() };
     match &identity {
@@ -108,6 +99,7 @@ pub(super) fn give_up(settings: &Settings, configuration: &Path) -> Result<Privi
     set_no_new_privs(true).map_err(system("new privileges cannot be ruled out"))?;
     // Taking another user has switched it on again.
     keep_memory_private()?;
+    made::as_oneself(settings);
     let held = capabilities(None).map_err(system("capabilities cannot be read"))?;
     let low_ports = held.effective.contains(CapabilitySet::NET_BIND_SERVICE);
     let files = Files::of(settings, configuration);
@@ -156,19 +148,6 @@ fn restrict_capabilities(keep: CapabilitySet) -> Result<(), PrivilegeError> {
     clear_ambient_capability_set().map_err(system("capabilities cannot be given up"))?;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(system("capabilities cannot be given up"))
-}
-
-/// The folder is there before files are closed: nothing can be made beside it later. One that cannot be made is missed
-/// by whoever writes to it, who says so better.
-fn prepare_state_dir(settings: &Settings, identity: Option<&Identity>) {
-    let Some(folder) = settings.tls.state_dir.as_deref().filter(|folder| !folder.exists()) else { return };
-    let made = std::fs::create_dir_all(folder).and_then(|()| match identity {
-        Some(identity) => identity.give(folder),
-        None => Ok(()),
-    });
-    if let Err(error) = made {
-        tracing::debug!(%error, folder = %folder.display(), "state_dir could not be made");
-    }
 }
 
 /// Closes everything but `files` to this thread and those it will make. `false`: the kernel cannot.

@@ -1,10 +1,11 @@
 //! Taking another user, for good.
 
 use std::ffi::CString;
+use std::fs::Metadata;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgroups, setresgid, setresuid, setuid};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist, initgroups, setgroups, setresgid, setresuid, setuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities,
 };
@@ -54,6 +55,8 @@ pub(super) struct Identity {
     account: Option<CString>,
     uid: Uid,
     gid: Gid,
+    /// All of them.
+    groups: Vec<Gid>,
 }
 
 /// Whether the process has all rights.
@@ -88,7 +91,10 @@ impl Identity {
             return if own == uid { Ok(None) } else { Err(UserError::NotRoot { wanted: name, own: own.as_raw() }) };
         }
         let account = known.and_then(|user| CString::new(user.name).ok());
-        Ok(Some(Self { name, account, uid, gid }))
+        let groups = account.as_ref().map_or_else(|| Ok(vec![gid]), |account| getgrouplist(account, gid));
+        let groups =
+            groups.map_err(|error| UserError::LookUp { key: "user", name: name.clone(), source: error.into() })?;
+        Ok(Some(Self { name, account, uid, gid, groups }))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -103,14 +109,14 @@ impl Identity {
         self.gid.as_raw()
     }
 
-    /// Makes a folder this user's and nobody else's.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(super) fn give(&self, folder: &Path) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
-        std::os::unix::fs::chown(folder, Some(self.uid()), Some(self.gid()))
+    /// Whether this user has these rights (one digit of the mode), as far as mode bits tell: lists of access may say else.
+    pub(super) fn may(&self, metadata: &Metadata, wanted: u32) -> bool {
+        let mode = match () {
+            () if metadata.uid() == self.uid() => metadata.mode() >> 6,
+            () if self.groups.iter().any(|group| group.as_raw() == metadata.gid()) => metadata.mode() >> 3,
+            () => metadata.mode(),
+        };
+        mode & wanted == wanted
     }
 
     /// Becomes this user and keeps these capabilities alone. There is no way back.

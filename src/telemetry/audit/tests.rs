@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -302,26 +303,38 @@ fn a_file_that_is_opened_again_goes_on_as_it_is() {
 
 #[test]
 fn another_format_loses_no_line() {
-    const LINES: usize = 3000;
+    const FILES: usize = 10;
+    const LINES: usize = 300;
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let audit = Audit::new(Arc::new(Metrics::new().unwrap()));
     audit.set(opened(&path("json"), AuditFormat::Json)).unwrap();
-    let begun = std::sync::Barrier::new(4);
+    // So many lines for each file, and while the next one comes.
+    let (files, lines) = (AtomicUsize::new(1), AtomicUsize::new(0));
     let works = |thread: usize| {
-        begun.wait();
-        for at in 0..LINES {
+        for at in 0..FILES * LINES {
+            while at / LINES >= files.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
             let object = Object { given: format!("/{thread}-{at}").into(), resolved: None };
             let change = Change { kind: ChangeKind::Delete, command: b"DELE".to_vec(), object, from: None };
             audit.changed(&who(), (b"anna", "legacy"), &change, (Some(250), ChangeResult::Completed));
+            lines.fetch_add(1, Ordering::Relaxed);
         }
     };
     std::thread::scope(|scope| {
-        let working: Vec<_> = (0..3).map(|at| scope.spawn(move || works(at))).collect();
-        begun.wait();
-        while !working.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            audit.set(opened(&path("xferlog"), AuditFormat::Xferlog)).unwrap();
-            audit.set(opened(&path("json"), AuditFormat::Json)).unwrap();
+        for thread in 0..3 {
+            scope.spawn(move || works(thread));
+        }
+        for file in 1..FILES {
+            while lines.load(Ordering::Relaxed) < (file - 1) * 3 * LINES + LINES / 2 {
+                std::thread::yield_now();
+            }
+            match file % 2 {
+                0 => audit.set(opened(&path("json"), AuditFormat::Json)).unwrap(),
+                _ => audit.set(opened(&path("xferlog"), AuditFormat::Xferlog)).unwrap(),
+            }
+            files.fetch_add(1, Ordering::Relaxed);
         }
     });
     audit.stop();
@@ -337,7 +350,7 @@ fn another_format_loses_no_line() {
         assert!(told.insert(line.split_whitespace().nth(8).unwrap().to_owned()), "{line}");
     }
     assert!(in_json > 0 && in_json < told.len(), "{in_json} of {}", told.len());
-    assert_eq!(told.len(), 3 * LINES);
+    assert_eq!(told.len(), 3 * FILES * LINES);
 }
 
 /// A disk that hangs says nothing. What waits says it.
