@@ -6,6 +6,7 @@
 
 mod configuration;
 mod hello;
+mod listing;
 mod paths;
 mod proxy;
 mod server;

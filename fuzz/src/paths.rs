@@ -1,17 +1,18 @@
 //! Rules for paths in front of a server that walks its tree as Unix does, where a folder that is renamed takes along
-//! whoever is in it, or that takes options for names, control bytes for other letters, and blanks for nothing.
+//! whoever is in it, or that takes options for names and names for options, control bytes for other letters, blanks for
+//! nothing, and names for times.
 
 use std::collections::VecDeque;
 
 use ftps_gateway::backend::DataPreference;
 use ftps_gateway::ftp::{Command, ReplyCutter, Verb};
 use ftps_gateway::policy::{
-    ClearCommandChannel, CommandRule, CommandRules, DataResumption, Entry, PathPattern, Protection, ProtectionPolicy,
-    ProtectionState, Requirement, Traveller, TruncatedUploads,
+    ClearCommandChannel, CommandRule, CommandRules, DataResumption, Disposition, Entry, PathPattern, Protection,
+    ProtectionPolicy, ProtectionState, Refusal, Requirement, Traveller, TruncatedUploads, disposition,
 };
 use ftps_gateway::session::dialogue::{Dialogue, Input, Premises, Step};
 
-use super::server::{Deed, Names, Server, fits};
+use super::server::{Deed, Kind, Names, Server, fits};
 
 /// What patterns are made of.
 const PARTS: [&str; 15] =
@@ -19,11 +20,17 @@ const PARTS: [&str; 15] =
 const GROUPS: [&str; 4] = ["read", "write", "delete", "rename"];
 const MOST_COMMANDS: usize = 60;
 
+fn is_transfer(verb: Verb) -> bool {
+    matches!(disposition(verb), Disposition::Transfer(_))
+}
+
 /// A session on the gateway's side.
 struct Passage {
     dialogue: Dialogue,
     /// What the server has to say, in its order.
     under_way: VecDeque<Vec<u8>>,
+    /// Commands of transfers that the gateway has not answered.
+    transfers: VecDeque<Command>,
     over: bool,
 }
 
@@ -35,6 +42,8 @@ struct Street<'a> {
     patterns: Vec<Vec<&'a str>>,
     denies: bool,
     moves_are_ruled: bool,
+    /// The rule is for one group alone: to write, where it denies, and to read, where it allows.
+    narrow: bool,
     style: u8,
     /// Since the last line of the client.
     passed: Vec<Verb>,
@@ -59,25 +68,45 @@ impl Street<'_> {
         let mut steps = Vec::new();
         let seat = self.seat;
         self.passages[seat].dialogue.handle(input, &mut steps);
-        for step in steps {
-            match step {
-                Step::Forward(cleared) => self.passes(cleared.command()),
-                Step::Answer(_) | Step::Refuse(..) | Step::Pass(_) | Step::Changed { .. } => {}
-                _ => self.passages[seat].over = true,
+        loop {
+            for step in steps.drain(..) {
+                match step {
+                    Step::Forward(cleared) => self.passes(cleared.command()),
+                    Step::Refuse(verb, refusal) if is_transfer(verb) => self.refused(verb, refusal),
+                    Step::Answer(_) | Step::Refuse(..) | Step::Pass(_) | Step::Changed { .. } => {}
+                    _ => self.passages[seat].over = true,
+                }
             }
+            if !self.passages[seat].dialogue.has_more() {
+                return;
+            }
+            self.passages[seat].dialogue.go_on(&mut steps);
+        }
+    }
+
+    /// A transfer that lacks nothing but a data connection would have come through to the server.
+    fn refused(&mut self, verb: Verb, refusal: Refusal) {
+        let Some(command) = self.passages[self.seat].transfers.pop_front() else { panic!("{verb:?} is refused twice") };
+        assert_eq!(command.verb(), verb, "commands are answered in their order");
+        if refusal == Refusal::NoDataConnection {
+            self.does(&command);
         }
     }
 
     /// A command has come through to the server.
     fn passes(&mut self, command: &Command) {
         self.passed.push(command.verb());
+        self.does(command);
+        let seat = self.seat;
+        let says = self.server.says(seat, command.verb(), self.style);
+        self.passages[seat].under_way.push_back(says);
+    }
+
+    fn does(&mut self, command: &Command) {
         let seat = self.seat;
         let moved = self.server.seats[seat].moved;
         let folder = self.server.path(self.server.seats[seat].here);
-        let deeds = self.server.hears(seat, command, self.style);
-        let says = self.server.says(seat, command.verb(), self.style);
-        self.passages[seat].under_way.push_back(says);
-        for deed in deeds {
+        for deed in self.server.hears(seat, command, self.style) {
             self.may_be_done(command, &deed, &folder, moved && !deed.from_the_root);
         }
     }
@@ -85,9 +114,12 @@ impl Street<'_> {
     /// `relative`: in a folder that the other session has moved, without a path from the root.
     fn may_be_done(&self, command: &Command, deed: &Deed, folder: &Names, relative: bool) {
         let moves = matches!(command.verb(), Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup);
+        let lists = matches!(command.verb(), Verb::List | Verb::Nlst | Verb::Mlsd | Verb::Stat);
         let shown = format!("{:?} with {:?}", String::from_utf8_lossy(&command.to_wire()), self.patterns);
         match (self.denies, &deed.folder) {
             _ if moves && (!self.moves_are_ruled || relative) => {}
+            _ if self.narrow && self.denies && !moves && deed.kind != Kind::Writes => {}
+            _ if self.narrow && !self.denies && deed.kind != Kind::Asks => panic!("{shown} does more than read"),
             // The other session has moved the folder, and nobody has told. What is done stays within it.
             _ if relative => {
                 let within = |path: &Names| path.starts_with(folder);
@@ -98,7 +130,7 @@ impl Street<'_> {
             // A folder shows the names that are in it, and no more.
             (true, Some((folder, false))) => assert!(!self.any_fits_folder(folder), "{shown} lists what is denied"),
             // The shell has put their names for the pattern, and each is listed.
-            (true, None) if command.verb() == Verb::Stat => {
+            (true, None) if lists => {
                 let listed = deed.touched.iter().find(|path| self.any_fits_folder(path));
                 assert!(listed.is_none(), "{shown} lists what is denied");
             }
@@ -146,7 +178,12 @@ impl Street<'_> {
         let goes_up = argument.split(|byte| *byte == b'/').any(|name| name == b"..");
         let here_is_plain = self.server.path(seat.here).iter().all(|name| plain(name));
         let resolved = argument.starts_with(b"/") || (here_is_plain && !goes_up && !seat.moved);
-        if !matches!(command.verb(), Verb::Size | Verb::Mkd) || argument.is_empty() || !plain(argument) || !resolved {
+        if self.narrow
+            || !matches!(command.verb(), Verb::Size | Verb::Mkd)
+            || argument.is_empty()
+            || !plain(argument)
+            || !resolved
+        {
             return None;
         }
         Some(self.any_fits(&self.server.walk(self.seat, argument)) != self.denies)
@@ -173,8 +210,13 @@ pub fn paths(bytes: &[u8]) {
         Ok(pattern) => pattern,
         Err(error) => panic!("{pattern:?}: {error}"),
     });
-    let mut entries: Vec<&str> = GROUPS.to_vec();
-    entries.extend(if denies { &["admin"][..] } else { &[] });
+    let narrow = how & 16 == 0 && third & 1 != 0;
+    let mut entries: Vec<&str> = match (narrow, denies) {
+        (true, true) => vec!["write"],
+        (true, false) => vec!["read"],
+        (false, _) => GROUPS.to_vec(),
+    };
+    entries.extend(if denies && !narrow { &["admin"][..] } else { &[] });
     entries.extend(if moves_are_ruled { &["CWD", "CDUP", "XCWD", "XCUP"][..] } else { &[] });
     let entries = entries.into_iter().filter_map(|entry| Entry::parse(entry).ok()).collect::<Vec<_>>();
     let mut rule = CommandRule { paths: Some(compiled.collect()), ..CommandRule::default() };
@@ -202,6 +244,7 @@ pub fn paths(bytes: &[u8]) {
     let passage = || Passage {
         dialogue: Dialogue::new(premises.clone(), ProtectionState::implicit(), true),
         under_way: VecDeque::new(),
+        transfers: VecDeque::new(),
         over: false,
     };
     let server = Server::new(how & 32 == 0, how & 64 != 0, how & 128 != 0);
@@ -212,6 +255,7 @@ pub fn paths(bytes: &[u8]) {
         patterns,
         denies,
         moves_are_ruled,
+        narrow,
         style: 0,
         passed: Vec::new(),
     };
@@ -227,6 +271,9 @@ pub fn paths(bytes: &[u8]) {
         street.passed.clear();
         let must_pass = street.must_pass(&command).filter(|_| street.passages[street.seat].under_way.is_empty());
         let verb = command.verb();
+        if is_transfer(verb) {
+            street.passages[street.seat].transfers.push_back(command.clone());
+        }
         street.input(Input::Command(command));
         // The next may come before the reply to this.
         if style & 0x80 != 0 && street.passages[street.seat].dialogue.wants_commands() {

@@ -4,13 +4,15 @@
 use ftps_gateway::ftp::{Command, Verb};
 
 /// What is on the server, folders before what is in them.
-const TREE: [&str; 18] = [
+const TREE: [&str; 20] = [
     "/a_b",
     "/in",
     "/in/a",
     "/in/a/s.csv",
     "/in/a/deep",
     "/in/a/deep/x",
+    "/in/a/_b",
+    "/in/a/_b/x",
     "/in/s1",
     "/in/x.csv",
     "/out",
@@ -26,6 +28,8 @@ const TREE: [&str; 18] = [
 ];
 /// Where `~` is.
 const HOME: &str = "/out";
+/// Names that a server thinks of by itself.
+const CHOSEN: [&[u8]; 4] = [b"ftpAbC", b"1", b"s.csv", b"x.csv"];
 pub(super) type Names = Vec<Vec<u8>>;
 
 /// A name and a pattern of it, tried letter by letter.
@@ -57,8 +61,19 @@ pub(super) fn fits(pattern: &[impl AsRef<[u8]>], path: &[Vec<u8>]) -> bool {
     }
 }
 
+/// What is done to what a deed is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Asks,
+    /// It comes to be, or has other bytes or another time than before.
+    Writes,
+    /// It goes, or gets another name.
+    Goes,
+}
+
 /// What a command does on the server.
 pub(super) struct Deed {
+    pub(super) kind: Kind,
     /// What it is about, and what moves or goes with it, or is listed.
     pub(super) touched: Vec<Names>,
     /// The folder that is listed, alone or with everything below it.
@@ -86,8 +101,8 @@ pub(super) struct Server {
     /// The root is the first, and its own parent.
     nodes: Vec<Node>,
     pub(super) seats: [Seat; 2],
-    /// A LIST or STAT with options asks for files of such names.
-    has_options: bool,
+    /// Not so: options are for it the names of what is listed.
+    pub(super) has_options: bool,
     /// As Pure-FTPd does: `_` for control bytes, no second quote for one in a name.
     changes_bytes: bool,
     /// Blanks in front of a name and behind it are none of it.
@@ -176,11 +191,11 @@ impl Server {
         self.full(&self.place(seat, argument))
     }
 
-    fn all(&self) -> impl Iterator<Item = Names> {
+    pub(super) fn all(&self) -> impl Iterator<Item = Names> {
         (1..self.nodes.len()).map(|node| self.path(node))
     }
 
-    fn below(&self, folder: &[Vec<u8>]) -> Vec<Names> {
+    pub(super) fn below(&self, folder: &[Vec<u8>]) -> Vec<Names> {
         self.all().filter(|path| path.starts_with(folder)).collect()
     }
 
@@ -207,67 +222,68 @@ impl Server {
         self.seats[1 - seat].moved |= self.path(self.seats[1 - seat].here) != before;
     }
 
-    /// Whether everything below is asked for, and what stands behind the options.
-    fn options<'a>(&self, argument: &'a [u8]) -> (bool, &'a [u8]) {
-        let (mut rest, mut recursive) = (argument.trim_ascii_start(), false);
-        while self.has_options && rest.starts_with(b"-") {
-            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-            let option = &rest[..end];
-            rest = rest[end..].trim_ascii_start();
-            if option == b"--" {
-                break;
-            }
-            recursive |= option.contains(&b'R') || option == b"--recursive";
-        }
-        (recursive, rest)
-    }
-
-    /// What is listed: one thing, or as much as there are words, where a program gets them one by one.
-    fn lists(&self, seat: usize, argument: &[u8], style: u8) -> Vec<Deed> {
-        let argument = self.read(argument);
-        let (recursive, rest) = self.options(&argument);
-        if !self.has_options || style & 0x20 == 0 || !rest.contains(&b' ') {
-            return vec![self.listed(seat, recursive, rest)];
-        }
-        let words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-        let (options, names): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with(b"-"));
-        let recursive = recursive || options.iter().any(|option| self.options(option).0);
-        names.into_iter().map(|name| self.listed(seat, recursive, name)).collect()
-    }
-
-    fn listed(&self, seat: usize, recursive: bool, name: &[u8]) -> Deed {
-        let from_the_root = name.starts_with(b"/");
-        let asked = self.walk(seat, if name.is_empty() { b"." } else { name });
-        if asked.iter().flatten().any(|byte| b"*?[".contains(byte)) {
-            let found = self.all().filter(|path| fits(&asked, path)).collect::<Vec<_>>();
-            let within = found.iter().flat_map(|found| if recursive { self.below(found) } else { vec![found.clone()] });
-            return Deed { touched: within.collect(), folder: None, from_the_root };
-        }
-        // What is not there shows nothing.
-        if !asked.is_empty() && self.all().all(|path| path != asked) {
-            return Deed { touched: Vec::new(), folder: None, from_the_root };
-        }
-        let mut found = self.below(&asked);
-        found.retain(|path| path.len() == asked.len() + 1 || (recursive && path.len() > asked.len()));
-        Deed { touched: found, folder: Some((asked, recursive)), from_the_root }
-    }
-
-    /// What comes of a command.
+    /// What comes of a command, in all the ways in which servers read it.
     pub(super) fn hears(&mut self, seat: usize, command: &Command, style: u8) -> Vec<Deed> {
         let argument = command.argument();
-        if command.verb() == Verb::Stat {
-            return self.lists(seat, argument, style);
-        }
+        let kind = match command.verb() {
+            Verb::List | Verb::Nlst | Verb::Mlsd | Verb::Stat => {
+                return self.lists(seat, command.verb(), argument, style);
+            }
+            Verb::Stou => return self.stores_unique(seat, argument, style),
+            Verb::Stor | Verb::Appe | Verb::Mkd | Verb::Xmkd | Verb::Mfmt => Kind::Writes,
+            Verb::Dele | Verb::Rmd | Verb::Xrmd | Verb::Rnfr | Verb::Rnto => Kind::Goes,
+            _ => Kind::Asks,
+        };
         let blank = argument.iter().position(|byte| *byte == b' ');
         let name = match (command.verb(), blank) {
             (Verb::Mfmt, Some(blank)) => &argument[blank + 1..],
             _ => argument,
         };
         let from_the_root = self.read(name).starts_with(b"/");
-        self.does(seat, command, style)
-            .map(|touched| Deed { touched, folder: None, from_the_root })
-            .into_iter()
-            .collect()
+        let touched = self.does(seat, command, style);
+        let mut deeds: Vec<Deed> =
+            touched.map(|touched| Deed { kind, touched, folder: None, from_the_root }).into_iter().collect();
+        deeds.extend((command.verb() == Verb::Mdtm).then(|| self.sets_time(seat, argument)).flatten());
+        deeds
+    }
+
+    /// MDTM as vsftpd has it: a digit in front, and a blank where a date or a time of day ends.
+    fn sets_time(&self, seat: usize, argument: &[u8]) -> Option<Deed> {
+        let argument = self.read(argument);
+        let blank = argument.iter().position(|byte| *byte == b' ')?;
+        let ends = matches!(blank, 8 | 14) || (blank > 15 && argument[14] == b'.');
+        let name = &argument[blank + 1..];
+        let from_the_root = name.starts_with(b"/");
+        let touched = vec![self.walk(seat, name)];
+        (ends && argument[0].is_ascii_digit()).then_some(Deed {
+            kind: Kind::Writes,
+            touched,
+            folder: None,
+            from_the_root,
+        })
+    }
+
+    /// STOU: ProFTPD and Pure-FTPd store where they are, vsftpd and inetutils put something behind the argument, and
+    /// pyftpdlib chooses a name in the folder of what the argument leads to.
+    fn stores_unique(&self, seat: usize, argument: &[u8], style: u8) -> Vec<Deed> {
+        let chosen = CHOSEN[usize::from(style) % CHOSEN.len()].to_vec();
+        let stored = |path: Names, from_the_root| {
+            let touched = vec![path];
+            Deed { kind: Kind::Writes, touched, folder: None, from_the_root }
+        };
+        let mut here = self.path(self.seats[seat].here);
+        here.push(chosen.clone());
+        let mut deeds = vec![stored(here, false)];
+        let argument = self.read(argument);
+        if !argument.is_empty() {
+            let from_the_root = argument.starts_with(b"/");
+            deeds.push(stored(self.walk(seat, &[&argument[..], b".1"].concat()), from_the_root));
+            let mut beside = self.walk(seat, &argument);
+            beside.pop();
+            beside.push(chosen);
+            deeds.push(stored(beside, from_the_root));
+        }
+        deeds
     }
 
     /// What it touches, itself last.
@@ -314,7 +330,9 @@ impl Server {
                 Some(name) if !name.is_empty() => itself(self.walk(seat, name)),
                 Some(_) | None => None,
             },
-            Verb::Dele | Verb::Size | Verb::Mdtm => itself(self.walk(seat, argument)),
+            Verb::Dele | Verb::Size | Verb::Mdtm | Verb::Retr | Verb::Stor | Verb::Appe => {
+                itself(self.walk(seat, argument))
+            }
             _ => None,
         }
     }

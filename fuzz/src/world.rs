@@ -75,9 +75,16 @@ impl World<'_> {
     fn input(&mut self, input: Input) {
         let mut steps = Vec::new();
         self.dialogue.handle(input, &mut steps);
-        for step in steps {
-            assert!(!self.over, "a step after the end: {step:?}");
-            self.perform(step);
+        loop {
+            for step in steps.drain(..) {
+                assert!(!self.over, "a step after the end: {step:?}");
+                self.perform(step);
+            }
+            if !self.dialogue.has_more() {
+                return;
+            }
+            self.dialogue.go_on(&mut steps);
+            assert!(!steps.is_empty() || !self.dialogue.has_more(), "commands that wait for nothing");
         }
     }
 

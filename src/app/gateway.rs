@@ -25,9 +25,6 @@ use crate::session::Surroundings;
 use crate::telemetry::{AuditFileError, Bans, Metrics, Pages, Readiness, Telemetry, serve};
 use crate::tls::{Identities, Identity};
 
-/// How long a stop waits for the disk of `state_dir`.
-const DISK: Duration = Duration::from_secs(5);
-
 /// A running gateway. Dropping it stops it without a good-bye.
 pub struct Gateway {
     settings: Mutex<Settings>,
@@ -357,7 +354,8 @@ impl Keeper {
         let Self { mut tasks, folder } = self;
         drop(folder);
         let kept = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(DISK, kept).await.is_err() {
+        // One file may be being written, and then comes the last.
+        if tokio::time::timeout(2 * kept::PATIENCE, kept).await.is_err() {
             tracing::error!("state_dir: the disk takes too long. The last bans and used codes may not be kept");
         }
     }

@@ -3,7 +3,7 @@
 //! Invariant: an argument that may hold a secret (`SITE PSWD`, a verb nobody knows) is not kept.
 
 use crate::ftp::{Command, Verb};
-use crate::policy::{WorkingDirectory, located, located_name, sets_time};
+use crate::policy::{WorkingDirectory, located, located_name, may_set_time};
 
 /// Words of SITE whose argument is a path, a mode or a time. Of any other word nothing is kept but the word.
 const OPEN_SITES: [&[u8]; 10] =
@@ -16,7 +16,7 @@ labelled! {
         Rename "rename" "a file or folder gets another name (RNFR, RNTO)",
         MakeDirectory "make_directory" "a folder is made (MKD)",
         RemoveDirectory "remove_directory" "a folder is removed (RMD)",
-        SetTime "set_time" "a file's time is set (MFMT, or MDTM with a time)",
+        SetTime "set_time" "a file's time is set (MFMT, or MDTM with what may be a time)",
         Site "site" "a command of the server's own (SITE)",
         Other "other" "a command that the gateway does not know",
     }
@@ -75,7 +75,7 @@ impl ChangeKind {
             Verb::Mkd | Verb::Xmkd => Some(Self::MakeDirectory),
             Verb::Rmd | Verb::Xrmd => Some(Self::RemoveDirectory),
             Verb::Mfmt => Some(Self::SetTime),
-            Verb::Mdtm if sets_time(command.argument()) => Some(Self::SetTime),
+            Verb::Mdtm if may_set_time(command.argument()) => Some(Self::SetTime),
             Verb::Site => Some(Self::Site),
             Verb::Other => Some(Self::Other),
             _ => None,
@@ -114,9 +114,7 @@ impl Change {
 impl Particulars {
     /// Of a transfer that begins.
     pub fn of(command: &Command, here: &WorkingDirectory, offset: u64, ascii: bool) -> Self {
-        // Where STOU stores is known when the server has said it.
-        let resolved = if command.verb() == Verb::Stou { None } else { located(command, here) };
-        Self { resolved, stored_as: None, offset, ascii }
+        Self { resolved: located(command, here), stored_as: None, offset, ascii }
     }
 
     /// The backend has replied to STOU.
@@ -188,8 +186,10 @@ mod tests {
         assert_eq!(change("DELE ../x"), Some((ChangeKind::Delete, path("/home/x"))));
         assert_eq!(change("XMKD /a//b/"), Some((ChangeKind::MakeDirectory, path("/a/b"))));
         assert_eq!(change("DELE ~/x"), Some((ChangeKind::Delete, None)));
-        assert_eq!(change("MDTM 20260101000000 x"), Some((ChangeKind::SetTime, path("/home/anna/x"))));
-        for nothing in ["MDTM x", "PWD", "CWD /", "RETR x", "SIZE x", "RNFR x"] {
+        for time in ["MDTM 20260101000000 x", "MDTM 20260101 x", "MDTM 2xxxxxxxxxxxxx x", "MFMT 20260101000000 x"] {
+            assert_eq!(change(time), Some((ChangeKind::SetTime, path("/home/anna/x"))), "{time}");
+        }
+        for nothing in ["MDTM x", "MDTM 2026 x", "PWD", "CWD /", "RETR x", "SIZE x", "RNFR x"] {
             assert_eq!(change(nothing), None, "{nothing}");
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! Invariant: what a pattern seems to say of a letter it says of that letter and of no other, or it is refused.
 
+use super::classes::{Piece, pieces};
 use super::user_name::fold;
 
 /// Stands for each letter that a pattern does not have, and for control bytes.
@@ -62,20 +63,11 @@ impl Letters {
 /// # Errors
 /// A text that says so.
 pub(super) fn check_classes(pattern: &str, single: bool) -> Result<(), String> {
-    let mut letters = pattern.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => drop(letters.next()),
-            '[' => {
-                letters.next_if(|next| matches!(next, '!' | '^'));
-                let mut class: Vec<char> = letters.next().into_iter().collect();
-                class.extend(std::iter::from_fn(|| letters.next_if(|next| *next != ']')));
-                check_class(&class, single)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    let bodies = pieces(pattern).into_iter().filter_map(|piece| match piece {
+        Piece::Class { body, .. } => Some(body.chars().collect::<Vec<_>>()),
+        Piece::Text(_) => None,
+    });
+    bodies.into_iter().try_for_each(|body| check_class(&body, single))
 }
 
 fn check_class(class: &[char], single: bool) -> Result<(), String> {

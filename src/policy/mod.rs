@@ -9,6 +9,7 @@
 mod access;
 mod admission;
 mod certificate;
+mod classes;
 mod commands;
 mod data_peer;
 mod groups;
@@ -35,7 +36,7 @@ pub use groups::{Entry, Group, group};
 pub use host::HostNames;
 pub use pace::{LoginAnswer, Pace};
 pub use path_pattern::PathPattern;
-pub use paths::{WorkingDirectory, located, located_name, sets_time};
+pub use paths::{WorkingDirectory, located, located_name, may_set_time};
 pub use protection::{
     ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
     TruncatedUploads,
@@ -45,5 +46,7 @@ pub use route::{Glob, Route, Routes, Traveller};
 pub use rules::{CommandRule, CommandRules, Rights};
 pub use second_factor::{CodeFlaw, MOST_SKEW, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
-pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};
+pub use throttle::{
+    Ban, BanKind, Decision, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, Trial, Turn, UserKey, login_delay,
+};
 pub use user_name::{folded, is_unmistakable};

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
+use super::classes::{Piece, pieces, ranges};
 use super::letters::check_classes;
 
 /// Some name. Whether it fits a part of a pattern says nothing, unless that part fits every name.
@@ -49,7 +50,8 @@ impl PathPattern {
         // Paths are bytes, and a class is about one.
         check_classes(pattern, false)?;
         let glob = |pattern: &str| {
-            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.kind().to_string())
+            let pattern = without_slash(pattern)?;
+            GlobBuilder::new(&pattern).literal_separator(true).build().map_err(|error| error.kind().to_string())
         };
         let matcher = glob(pattern)?.compile_matcher();
         let (before, last) = pattern.rsplit_once('/').unwrap_or_default();
@@ -123,6 +125,32 @@ impl PathPattern {
     }
 }
 
+/// The pattern whose classes match no slash: `literal_separator` keeps `*` and `?` from it, and no class.
+fn without_slash(pattern: &str) -> Result<String, String> {
+    let mut text = String::with_capacity(pattern.len() + 1);
+    for piece in pieces(pattern) {
+        let (sign, body) = match piece {
+            Piece::Text(piece) => {
+                text.push_str(piece);
+                continue;
+            }
+            Piece::Class { sign, body } => (sign, body),
+        };
+        if body.contains('/') {
+            return Err("a slash stands in brackets".into());
+        }
+        let (ranges, open) = ranges(body);
+        if sign.is_empty() && ranges.iter().any(|(from, to)| (from..=to).contains(&&'/')) {
+            return Err(format!("a range in [{body}] has the slash in it"));
+        }
+        // A dash at the end stays there, where it begins no range.
+        let (before, dash) = body.split_at(body.len() - usize::from(open));
+        let slash = if sign.is_empty() { "" } else { "/" };
+        text.extend(["[", sign, before, slash, dash, "]"]);
+    }
+    Ok(text)
+}
+
 fn fits(matcher: &GlobMatcher, path: &[u8]) -> bool {
     matcher.is_match(OsStr::from_bytes(path))
 }
@@ -187,5 +215,39 @@ mod tests {
             let pattern = pattern(text);
             assert_eq!((pattern.matches_all_below(b"/in"), pattern.may_match_below(b"/in")), (all, some), "{text}");
         }
+    }
+
+    /// A class is about one letter of a name.
+    #[test]
+    fn no_class_matches_a_slash() {
+        for (text, yes, no) in [
+            ("/out/part[!0]*", "/out/part1", "/out/part/private"),
+            ("/out/part[^0]*", "/out/partx", "/out/part/private"),
+            ("/out/part[!]x]*", "/out/part1", "/out/part/private"),
+            ("/out/part[!]]*", "/out/part1", "/out/part/private"),
+            ("/out/part[!a-]*", "/out/part1", "/out/part/private"),
+            ("/out/part[!-a]*", "/out/part1", "/out/part/private"),
+            ("/out/part[!.-9]*", "/out/partx", "/out/part/private"),
+            ("/out/{x,part[!0]}", "/out/part1", "/out/part/"),
+            ("/[!a]ut/x", "/out/x", "//ut/x"),
+            ("/out/[!0]", "/out/1", "/out//"),
+            ("/out/\\[!0]", "/out/[!0]", "/out/["),
+            ("/out/[!]-a]x", "/out/1x", "/out//x"),
+            ("/out/[[!]", "/out/[", "/out//"),
+        ] {
+            let pattern = pattern(text);
+            assert!(pattern.matches(yes.as_bytes()) && !pattern.matches(no.as_bytes()), "{text}");
+        }
+        for text in ["/out/[.-9]x", "/out/[/]x", "/out/[!/]x", "/out/[--z]x", "/{out,[+-0]}"] {
+            let told = PathPattern::new(text).unwrap_err();
+            assert!(told.contains("slash") || told.contains("range"), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_in_a_folder_is_asked_of_its_classes_too() {
+        let pattern = pattern("/out/part[!0]/*");
+        assert!(pattern.matches_all_in(b"/out/part1") && !pattern.matches_all_in(b"/out/part/"));
+        assert!(pattern.may_match_below(b"/out") && !pattern.may_match_below(b"/out/part0"));
     }
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::groups::{Entry, Group, group};
 use super::path_pattern::PathPattern;
-use super::paths::{WorkingDirectory, target};
+use super::paths::{WorkingDirectory, may_set_time, target};
 use super::refusal::Refusal;
 use super::route::{Glob, Traveller};
 use crate::ftp::{Command, Verb};
@@ -101,14 +101,15 @@ impl Rights {
             return Ok(());
         }
         let request = Request::of(command);
-        let mut elsewhere = false;
+        let (mut elsewhere, mut found) = (false, None);
         for rule in &self.rules {
             let denied = rule.deny.iter().any(|entry| request.may_be(entry));
             if !denied && !rule.allow.iter().any(|entry| request.is(entry)) {
                 continue;
             }
             if let Some(patterns) = &rule.paths {
-                let target = target(command, here).ok_or(Refusal::PathUnknown)?;
+                let target = found.get_or_insert_with(|| target(command, here));
+                let target = target.as_ref().ok_or(Refusal::PathUnknown)?;
                 let meets = if denied { target.may_meet(patterns) } else { target.lies_in(patterns) };
                 if !meets {
                     elsewhere |= !denied;
@@ -138,9 +139,8 @@ impl<'a> Request<'a> {
     fn of(command: &'a Command) -> Self {
         let argument = command.argument();
         let site = (command.verb() == Verb::Site).then(|| Site::of(argument));
-        // With a time in front of the name MDTM sets the time on many servers.
         let group = match command.verb() {
-            Verb::Mdtm if super::paths::behind_time(argument).is_some() => Some(Group::Write),
+            Verb::Mdtm if may_set_time(argument) => Some(Group::Write),
             verb => group(verb),
         };
         Self { command, group, site }
@@ -148,7 +148,9 @@ impl<'a> Request<'a> {
 
     /// An entry is about it, or it cannot be told.
     fn may_be(&self, entry: &Entry) -> bool {
-        self.is(entry) || matches!((entry, &self.site), (Entry::Site(_), Some(Site::Unclear)))
+        // What may set a time is a question about a name to servers that have not learned it.
+        let asks = matches!(entry, Entry::Group(other) if group(self.command.verb()) == Some(*other));
+        asks || self.is(entry) || matches!((entry, &self.site), (Entry::Site(_), Some(Site::Unclear)))
     }
 
     /// An entry is about it.

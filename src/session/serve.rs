@@ -138,6 +138,14 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
         if course == Course::Stop {
             return Served::Left(Box::new(Box::pin(stand.stopped(*lobby)).await));
         }
+        if stand.dialogue.has_more() {
+            tokio::task::yield_now().await;
+            stand.dialogue.set_recording(lobby.context.surroundings.observer.can_record());
+            let mut next = Vec::new();
+            stand.dialogue.go_on(&mut next);
+            steps.extend(next);
+            continue;
+        }
         let input = if course == Course::Drain && !drain_told {
             drain_told = true;
             Input::Drain

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use serde_json::json;
 
-use crate::backend::{Kind, Setup};
+use crate::backend::{Backend, Kind, Setup};
 use crate::client::{Data, Target, Way};
 use crate::front::{Front, Wishes};
 use crate::ftplib::Ftplib;
@@ -127,4 +127,174 @@ fn no_word_of_a_listing_leads_out() {
     drop(client);
     front.end();
     backend.end();
+}
+
+/// A server with folders and files, and the gateway in front of it with a rule for one listener.
+struct House {
+    backend: Backend,
+    front: Front,
+    folder: tempfile::TempDir,
+    /// What paths begin with on the server.
+    root: String,
+}
+
+impl House {
+    /// `@` in the rule is where the user's home is.
+    fn build(kind: Kind, rule: &str) -> Self {
+        let folder = crate::matrix::scratch();
+        let backend = Setup::plain(kind).start(&folder.path().join("backend"));
+        for name in ["in", "in/sub", "out", "out/_hid"] {
+            fs::create_dir(backend.root.join(name)).unwrap();
+            chown(backend.root.join(name), Some(backend.owner.0), Some(backend.owner.1)).unwrap();
+        }
+        for name in ["x.key", "out/ok", "out/_hid/h.key"] {
+            backend.put(name, b"secret");
+        }
+        let root = if kind == Kind::Inetutils { backend.root.display().to_string() } else { String::new() };
+        let rules = format!("[{{ listener: explicit4, {} }}]", rule.replace('@', &root));
+        let front = Front::start(&backend, Wishes { commands: rules.leak(), ..Wishes::default() }, folder.path());
+        Self { backend, front, folder, root }
+    }
+
+    /// A session that the rule is for, and one that no rule is for.
+    fn sessions(&self, folder: &str) -> (Ftplib, Ftplib) {
+        let start = |implicit| {
+            let way = Way { implicit, version: "1.3", ipv6: false, data: Data::Epsv };
+            let Backend { user, password, .. } = &self.backend;
+            let mut client = Ftplib::start(Target::new(&self.front, way, user, password, self.folder.path()), false);
+            all(&mut client, &["TYPE I", &format!("CWD {}/{folder}", self.root)], |reply| reply.starts_with('2'));
+            client
+        };
+        (start(false), start(true))
+    }
+
+    /// The files in a folder.
+    fn files(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.backend.root.join(folder)).unwrap().map(Result::unwrap);
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        files.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    }
+
+    fn end(self) {
+        self.front.end();
+        self.backend.end();
+    }
+}
+
+/// ProFTPD and Pure-FTPd begin the name behind options at the first byte that is no letter and no digit. Pure-FTPd has
+/// options for NLST and MLSD, and takes away the first letter of the name behind them.
+#[test]
+fn no_option_of_a_listing_hides_a_name() {
+    if crate::left_out() {
+        return;
+    }
+    for (kind, habits) in [
+        (Kind::Proftpd, &["LIST -a..", "LIST -a -..", "LIST -a/", "NLST -a.."][..]),
+        (
+            Kind::Pureftpd,
+            &["LIST -a..", "LIST -a -..", "LIST -a/", "NLST -a x..", "NLST -a x/", "MLSD -a x..", "MLSD -a x/"],
+        ),
+    ] {
+        let house = House::build(kind, "allow: [read], paths: [\"/out/**\"]");
+        let (mut ruled, mut free) = house.sessions("out");
+        for habit in habits {
+            let shown = free.order(json!({ "do": "list", "verb": habit }));
+            assert!(shown.as_str().unwrap().contains("x.key"), "{kind:?} has left its habit: {habit}: {shown}");
+        }
+        let shown = free.order(json!({ "do": "list", "verb": "LIST -a_hid" }));
+        assert!(shown.as_str().unwrap().contains("h.key"), "{kind:?}: {shown}");
+        all(&mut ruled, habits, |reply| reply.contains("path_unknown"));
+        let others = [
+            "LIST -a_hid",
+            "NLST -a_hid",
+            "STAT -a..",
+            "STAT -a -..",
+            "STAT -a_hid",
+            "LIST -a*",
+            "MLSD -a",
+            "LIST -a  ..",
+        ];
+        all(&mut ruled, &others, |reply| reply.contains("path_unknown"));
+        for fine in ["LIST", "LIST -la", "LIST -a _hid", "NLST"] {
+            let shown = ruled.order(json!({ "do": "list", "verb": fine }));
+            assert!(
+                !shown.as_str().unwrap().is_empty() && !shown.as_str().unwrap().contains("x.key"),
+                "{fine}: {shown}"
+            );
+        }
+        drop((ruled, free));
+        house.end();
+    }
+}
+
+/// STOU with an argument: ProFTPD and Pure-FTPd store in the working directory, vsftpd and inetutils behind a slash.
+#[test]
+fn what_a_server_names_is_stored_where_the_rule_has_it() {
+    if crate::left_out() {
+        return;
+    }
+    for kind in [Kind::Proftpd, Kind::Pureftpd, Kind::Vsftpd, Kind::Inetutils, Kind::Pyftpdlib] {
+        let house = House::build(kind, "allow: [write], paths: [\"@/in/*\"]");
+        let (mut ruled, mut free) = house.sessions("out");
+        let root = house.root.clone();
+        let stores = |client: &mut Ftplib, name: &str| {
+            let reply =
+                client.order(json!({ "do": "stored", "command": format!("STOU {}", name.replace('@', &root)) }));
+            reply.as_str().unwrap().to_owned()
+        };
+        let reply = stores(&mut free, "@/in/x");
+        assert!(reply.starts_with("226"), "{kind:?}: {reply}");
+        let stored_here = matches!(kind, Kind::Proftpd | Kind::Pureftpd);
+        let counts = |house: &House| ["in", "in/sub", "out"].map(|folder| house.files(folder).len());
+        assert_eq!(counts(&house), if stored_here { [0, 0, 2] } else { [1, 0, 1] }, "{kind:?} has left its habit");
+        if matches!(kind, Kind::Vsftpd | Kind::Inetutils) {
+            let reply = stores(&mut free, "@/in/sub/");
+            assert!(reply.starts_with("226"), "{kind:?}: {reply}");
+            assert_eq!(counts(&house), [1, 1, 1], "{kind:?} has left its habit");
+        }
+        let before = counts(&house);
+        for name in ["@/in/x", "@/in/sub/", "x", "@/in/sub/x", "@/out/x"] {
+            let reply = stores(&mut ruled, name);
+            assert!(reply.contains("name_denied"), "{kind:?}: {name}: {reply}");
+        }
+        all(&mut ruled, &[&format!("CWD {}/in", house.root)], |reply| reply.starts_with('2'));
+        for name in ["@/in/sub/", "sub/", "sub/x", "@/out/x"] {
+            let reply = stores(&mut ruled, name);
+            assert!(reply.contains("name_denied"), "{kind:?}: {name}: {reply}");
+        }
+        assert_eq!(counts(&house), before);
+        for name in ["x", "@/in/y"] {
+            let reply = stores(&mut ruled, name);
+            assert!(reply.starts_with("226"), "{kind:?}: {name}: {reply}");
+        }
+        assert_eq!(counts(&house), [before[0] + 2, before[1], before[2]], "{kind:?}");
+        drop((ruled, free));
+        house.end();
+    }
+}
+
+/// vsftpd sets the time where a digit stands in front and the first blank is the ninth byte or the fifteenth.
+#[test]
+fn who_may_read_alone_sets_no_times() {
+    if crate::left_out() {
+        return;
+    }
+    let house = House::build(Kind::Vsftpd, "allow: [read], paths: [\"/out/**\"]");
+    let (mut ruled, mut free) = house.sessions("out");
+    let times =
+        || ["x.key", "out/ok"].map(|name| fs::metadata(house.backend.root.join(name)).unwrap().modified().unwrap());
+    let told =
+        ["MDTM 20200101 ok", "MDTM 2xxxxxxxxxxxxx ok", "MDTM 20210101000000.123 /x.key", "MDTM 20010203 ../x.key"];
+    for habit in told {
+        let before = times();
+        all(&mut free, &[habit], |reply| reply == "213 File modification time set.");
+        assert_ne!(times(), before, "vsftpd has left its habit: {habit}");
+    }
+    let before = times();
+    all(&mut ruled, &told, |reply| reply.contains("command_denied"));
+    all(&mut ruled, &["MDTM /x.key"], |reply| reply.contains("path_denied"));
+    all(&mut ruled, &["MDTM ok", "SIZE ok"], |reply| reply.starts_with("213 "));
+    assert_eq!(times(), before);
+    drop((ruled, free));
+    house.end();
 }

@@ -25,6 +25,20 @@ async fn a_drain_ends_sessions_that_have_nothing_running() {
     stage.is_empty().await;
 }
 
+/// A client that has said REIN and does not end TLS has nothing running either.
+#[tokio::test]
+async fn a_drain_does_not_wait_for_the_end_of_tls() {
+    let mut scene = Scene::plain().await;
+    let mut early = scene.stage.secured_client().await;
+    for client in [&mut early, &mut scene.client] {
+        client.says_and_hears("REIN", "220 ").await;
+    }
+    let drain = tokio::time::timeout(DEADLINE, scene.stage.gateway.drain()).await;
+    assert_eq!(drain.unwrap(), Drain::Finished);
+    scene.stage.counts("sessions_total{listener=\"explicit\",outcome=\"draining\"}", 2).await;
+    scene.stage.is_empty().await;
+}
+
 #[tokio::test]
 async fn a_drain_takes_no_new_sessions() {
     let scene = Scene::plain().await;

@@ -228,6 +228,23 @@ async fn a_download_in_clear_whose_backend_goes_right_behind_its_150_ends_with_a
     }
 }
 
+/// The same where nothing is there yet that the client could have been sent.
+#[tokio::test]
+async fn a_download_in_clear_whose_backend_goes_before_its_data_connection_ends_with_a_reset() {
+    let mut scene = Scene::open_clear(Setup::new().backend("data: active")).await;
+    scene.client.says("PASV").await;
+    scene.backend.hears_where().await;
+    scene.backend.says("200 Noted").await;
+    let reply = scene.client.hears("227 ").await;
+    let mut client = scene.client.opens(scene.client.passive_address(&reply)).await;
+    scene.client.says("RETR file").await;
+    scene.backend.hears_and_says("RETR file", "150 Here it comes").await;
+    scene.client.hears("150 ").await;
+    scene.backend.talk.vanishes();
+    scene.client.refused(421, "backend_closed").await;
+    assert_eq!(client.ends().await, End::Reset);
+}
+
 #[tokio::test]
 async fn a_download_that_the_client_leaves_is_426() {
     let mut scene = Scene::plain().await;

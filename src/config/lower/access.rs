@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::names::{networks, user_glob};
+use super::names::{networks, user_of_a_rule};
 use super::read::{Flaw, Read, Reader, Section};
 use super::routes::one_of;
 use super::scalars::{text, write};
@@ -40,7 +40,7 @@ fn rule(reader: &mut Reader<'_>, item: &Node, listeners: &[Arc<str>]) -> Option<
     let section = reader.section(item)?;
     let names: Vec<&str> = listeners.iter().map(|name| &**name).collect();
     let rule = CommandRule {
-        user: reader.each(section, "user", user_glob),
+        user: reader.each(section, "user", user_of_a_rule),
         clients: networks(reader, section, "clients"),
         listener: reader.optional(section, "listener", |node| one_of(node, &names, "listener")),
         allow: reader.each(section, "allow", entry).unwrap_or_default(),
@@ -75,9 +75,11 @@ fn pattern(node: &Node) -> Read<PathPattern> {
     PathPattern::new(written).map_err(|flaw| {
         let what = format!("{} is not a pattern of paths: {flaw}", quoted(written));
         let beyond_ascii = !written.is_ascii() && written.contains('[');
-        let remedy = match beyond_ascii {
-            true => "Write letters beyond ASCII in braces, like /in/{ä,ö}*.",
-            false => "Write the whole path, like /in/** or /out/*.csv.",
+        let slash_inside = written.starts_with('/') && flaw.contains("slash");
+        let remedy = match (beyond_ascii, slash_inside) {
+            (true, _) => "Write letters beyond ASCII in braces, like /in/{ä,ö}*.",
+            (false, true) => "Brackets are about one letter of a name: write the slash outside, like /in/[a-c]*/x.",
+            (false, false) => "Write the whole path, like /in/** or /out/*.csv.",
         };
         Flaw::new(what, remedy)
     })

@@ -52,7 +52,11 @@ fn the_contracts_example() {
             ("report-1", "RNFR x", DENIED),
             ("report-1", "SITE HELP", VERB),
             ("report-1", "MDTM 20200101000000 x", DENIED),
+            ("report-1", "MDTM 20200101 x", DENIED),
+            ("report-1", "MDTM 2xxxxxxxxxxxxx x", DENIED),
+            ("report-1", "MDTM  20200101000000 x", DENIED),
             ("report-1", "MDTM x", FINE),
+            ("report-1", "MDTM 2024 x.csv", FINE),
             ("report-1", "CWD /", FINE),
             ("report-1", "TYPE I", FINE),
             ("report-1", "REST 5", FINE),
@@ -233,7 +237,8 @@ fn what_is_denied_somewhere_below_is_not_moved_or_listed_with_what_is_above() {
 #[test]
 fn what_has_no_name_yet_is_allowed_where_every_name_is() {
     let rules = vec![
-        rule("*", &["write"], &[], &["/in/[!s]*", "/five/?????", "/all/*"]),
+        rule("a", &["write"], &[], &["/in/[!s]*", "/five/?????", "/all/*"]),
+        rule("b", &["write"], &[], &["/all/*", "/home/*"]),
         rule("*", &["read"], &[], &["/in/*/*"]),
     ];
     table(
@@ -242,7 +247,8 @@ fn what_has_no_name_yet_is_allowed_where_every_name_is() {
             ("a", "STOR /in/x", FINE),
             ("a", "STOU /in/x", NAME),
             ("a", "STOU /five/x", NAME),
-            ("a", "STOU /all/x", FINE),
+            ("a", "STOU /all/x", NAME),
+            ("b", "STOU /all/x", FINE),
             ("a", "LIST /in/s*", PATH),
             ("a", "LIST /in/a/*", FINE),
             ("a", "LIST -R /in", PATH),
@@ -250,7 +256,8 @@ fn what_has_no_name_yet_is_allowed_where_every_name_is() {
     );
 }
 
-/// A server that has no `ls` takes them for a name.
+/// A server that has no `ls` takes them for a name, and to ProFTPD and Pure-FTPd they end before the first byte that is no
+/// letter and no digit: the name begins there.
 #[test]
 fn options_of_a_listing_lead_nowhere() {
     table(
@@ -263,12 +270,93 @@ fn options_of_a_listing_lead_nowhere() {
             ("a", "LIST ..", UNKNOWN),
             ("a", "LIST .*", UNKNOWN),
             ("a", "LIST -la\x0b/home", UNKNOWN),
+            ("a", "LIST -a..", UNKNOWN),
+            ("a", "LIST -a.x", UNKNOWN),
+            ("a", "LIST -a_x", UNKNOWN),
+            ("a", "LIST -a*", UNKNOWN),
+            ("a", "LIST -a -..", UNKNOWN),
+            ("a", "LIST -a=..", UNKNOWN),
+            ("a", "LIST --width=..", UNKNOWN),
+            ("a", "LIST x -a..", UNKNOWN),
+            ("a", "LIST -x\\..\\s", UNKNOWN),
+            ("a", "STAT -a..", UNKNOWN),
+            ("a", "NLST -a..", UNKNOWN),
+            // To ProFTPD the second blank is the name's.
+            ("a", "LIST -la  x", UNKNOWN),
+            ("a", "LIST  x", UNKNOWN),
             ("a", "LIST -la", FINE),
+            ("a", "LIST -la ", FINE),
+            ("a", "LIST  -la", FINE),
+            ("a", "LIST -l -a x", FINE),
+            ("a", "LIST --all x", FINE),
+            ("a", "LIST - x", FINE),
         ],
     );
 }
 
-/// A time that is none may be taken for one.
+/// Pure-FTPd takes them for options too where no other server does, and takes away the first letter of the name behind
+/// them: `NLST -a x/secret` lists `/secret`.
+#[test]
+fn where_servers_have_no_options_a_name_behind_them_is_not_known() {
+    let rules = || vec![rule("*", &["read"], &[], &["/home/**"])];
+    for verb in ["NLST", "MLSD"] {
+        for name in ["x..", "x/secret", "x../y", "/home/x", "x", "-x"] {
+            table(rules(), &[("a", &format!("{verb} -a {name}"), UNKNOWN)]);
+        }
+    }
+    table(
+        rules(),
+        &[
+            ("a", "NLST -la", FINE),
+            ("a", "NLST -la ", FINE),
+            ("a", "NLST x", FINE),
+            ("a", "MLSD x", FINE),
+            ("a", "MLSD -a", UNKNOWN),
+            ("a", "MLST -a", FINE),
+            ("a", "MLSD x -a", FINE),
+        ],
+    );
+}
+
+/// Each of them is a path to be judged.
+#[test]
+fn a_listing_of_very_many_words_is_not_known() {
+    let words = |count| format!("LIST{}", " x".repeat(count));
+    table(
+        vec![rule("*", &["read"], &[], &["/home/**"])],
+        &[("a", &words(16), FINE), ("a", &words(17), UNKNOWN), ("a", &words(2000), UNKNOWN)],
+    );
+}
+
+/// ProFTPD and Pure-FTPd store in the working directory whatever the argument is, vsftpd and inetutils put a number behind it
+/// as it stands, a slash at its end included, and pyftpdlib without it.
+#[test]
+fn what_the_server_names_is_stored_where_any_server_may_store_it() {
+    let allowed = || vec![rule("*", &["write"], &[], &["/in/*", "/home/*", "/x.1"])];
+    table(
+        allowed(),
+        &[
+            ("a", "STOU", FINE),
+            ("a", "STOU x", FINE),
+            ("a", "STOU /in/x", FINE),
+            ("a", "STOU /in/sub/", NAME),
+            ("a", "STOU sub/", NAME),
+            ("a", "STOU sub/.", NAME),
+            ("a", "STOU .", UNKNOWN),
+            ("a", "STOU ./", UNKNOWN),
+            ("a", "STOU /x", NAME),
+            ("a", "STOU ..", UNKNOWN),
+        ],
+    );
+    table(vec![rule("*", &["write"], &[], &["/in/*"])], &[("a", "STOU /in/x", NAME), ("a", "STOR /in/x", FINE)]);
+    table(vec![rule("*", &[], &["write"], &["/home/**"])], &[("a", "STOU /in/x", NAME), ("a", "STOR /in/x", FINE)]);
+    table(
+        vec![rule("*", &[], &["write"], &["/in/sub/**"])],
+        &[("a", "STOU /in/sub/", NAME), ("a", "STOU /in/x", FINE)],
+    );
+}
+
+/// A time that is none may be taken for one: vsftpd asks for a digit and for a blank behind eight or fourteen bytes.
 #[test]
 fn a_time_is_not_taken_for_the_way() {
     table(
@@ -277,9 +365,34 @@ fn a_time_is_not_taken_for_the_way() {
             ("a", "MFMT 20200101000000 x", FINE),
             ("a", "MFMT 20200101000000 /etc/x", PATH),
             ("a", "MFMT 2020 /etc/x", PATH),
+            ("a", "MDTM 20200101000000 x", FINE),
             ("a", "MDTM 20200101000000 /etc/x", PATH),
+            ("a", "MDTM 20200101 /etc/x", PATH),
+            ("a", "MDTM 2xxxxxxxxxxxxx /etc/x", PATH),
+            ("a", "MDTM 20200101000000.123 /etc/x", PATH),
+            ("a", "MDTM 20200101000000+480 /etc/x", PATH),
+            ("a", "MDTM 20200101  x", UNKNOWN),
         ],
     );
+    table(
+        vec![rule("*", &["read"], &[], &["/home/**"])],
+        &[
+            ("a", "MDTM x", FINE),
+            ("a", "MDTM 2024 x.csv", FINE),
+            ("a", "MDTM report 20200101 x", FINE),
+            ("a", "MDTM 20200101 x", DENIED),
+        ],
+    );
+    // To the servers that set no times with it, it is a name.
+    table(
+        vec![rule("*", &[], &["read"], &["/home/secret/**"])],
+        &[
+            ("a", "MDTM 20200101 /home/secret/x", PATH),
+            ("a", "MDTM secret/20200101 x", PATH),
+            ("a", "MDTM 20200101 x", FINE),
+        ],
+    );
+    table(vec![rule("*", &[], &["read"], &["/home/2020*"])], &[("a", "MDTM 20200101000000 x", PATH)]);
 }
 
 #[test]

@@ -36,6 +36,10 @@ const QUEUE: usize = 256;
 /// no more than a number, so a flood of them costs a client as much as it costs the gateway.
 const KEEP_ALIVES: u32 = 64 * 1024;
 
+/// Commands that are begun in one go. Rules for paths may have to look at thousands of bytes for each, and other sessions
+/// wait for the processor.
+const IN_ONE_GO: usize = 8;
+
 /// The state between two inputs.
 #[derive(Debug)]
 pub struct Dialogue {
@@ -168,6 +172,11 @@ impl Dialogue {
         self.queue
     }
 
+    /// Commands wait that nothing keeps waiting: [`Self::go_on`] deals with them, when others have had their turn.
+    pub fn has_more(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && !self.none_waits()
+    }
+
     /// A transfer is being prepared, runs, or is being closed.
     pub fn in_transfer(&self) -> bool {
         matches!(self.phase, Phase::Transfer(_))
@@ -217,6 +226,11 @@ impl Dialogue {
             Input::Expired(timer) => self.expired(timer, steps),
             Input::Drain => self.draining = true,
         }
+        self.run_queue(steps);
+    }
+
+    /// Takes the next of the commands that wait, and appends what shall be done.
+    pub fn go_on(&mut self, steps: &mut Vec<Step>) {
         self.run_queue(steps);
     }
 
@@ -275,7 +289,8 @@ impl Dialogue {
     }
 
     fn run_queue(&mut self, steps: &mut Vec<Step>) {
-        while let Phase::Idle = self.phase {
+        for _ in 0..IN_ONE_GO {
+            let Phase::Idle = self.phase else { return };
             if let Some(reason) = self.client_gone {
                 self.end(By::Client, Why::Reason(reason), steps);
                 return;

@@ -51,7 +51,7 @@ fn is_recorded(command: &Command) -> bool {
 fn tells_less_alone(command: &Command) -> bool {
     let verb = command.verb();
     let has_path = !matches!(ChangeKind::of(command), Some(ChangeKind::Site | ChangeKind::Other));
-    let alone = verb != Verb::Stou && located(command, &WorkingDirectory::Unasked).is_some();
+    let alone = located(command, &WorkingDirectory::Unasked).is_some();
     matches!(verb, Verb::Rest | Verb::Rnfr) || (is_recorded(command) && has_path && !alone)
 }
 

@@ -7,6 +7,7 @@ bytes, written in JSON as Latin-1. It ends with standard input.
 """
 
 import ftplib
+import io
 import json
 import socket
 import ssl
@@ -79,6 +80,13 @@ class Client:
     def up(self, order):
         with open(order["local"], "rb") as file:
             return self.ftp.storbinary("STOR " + order["name"], file)
+
+    def stored(self, order):
+        """What is said at the end of an upload by any command, or instead of one."""
+        try:
+            return self.ftp.storbinary(order["command"], io.BytesIO(b"data"))
+        except ftplib.Error as error:
+            return str(error)
 
     def down(self, order):
         with open(order["local"], "wb") as file:

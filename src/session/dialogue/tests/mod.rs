@@ -53,6 +53,9 @@ impl Stage {
     pub(super) fn input(&mut self, input: Input) -> Vec<Step> {
         let mut steps = Vec::new();
         self.dialogue.handle(input, &mut steps);
+        while self.dialogue.has_more() {
+            self.dialogue.go_on(&mut steps);
+        }
         steps
     }
 

@@ -58,3 +58,22 @@ fn keep_alives_that_a_rule_denies_wait_as_any_other_command() {
     let full = Why::Refused(Refusal::CommandPipelineFull);
     assert_eq!(stage.client("NOOP").last(), Some(&Step::End(By::Client, full)));
 }
+
+/// Each of them may take its time at the processor.
+#[test]
+fn commands_that_wait_for_nothing_leave_others_their_turn() {
+    let mut stage = Stage::new();
+    stage.client("NOOP");
+    for _ in 0..2 * IN_ONE_GO {
+        assert_eq!(stage.client("CPSV"), []);
+    }
+    let mut cutter = ReplyCutter::new(4096);
+    cutter.push(b"200 ok\r\n");
+    let mut steps = Vec::new();
+    stage.dialogue.handle(Input::Reply(cutter.next_line().unwrap().unwrap()), &mut steps);
+    assert_eq!(steps.len(), 1 + IN_ONE_GO);
+    assert!(stage.dialogue.has_more());
+    stage.dialogue.go_on(&mut steps);
+    assert!(!stage.dialogue.has_more());
+    assert_eq!(heard(&steps), [&[200][..], &[502; 2 * IN_ONE_GO]].concat());
+}
