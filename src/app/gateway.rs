@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::bound::passive_addresses;
-use super::kept::{self, Keepsake};
+use super::kept;
 use super::kept_codes;
 use super::prepared::{Prepared, Shared, surroundings};
 use crate::backend::{Deadlines, probe};
@@ -337,14 +337,8 @@ impl Keeper {
     /// Keeps what is there at the end.
     async fn stop(mut self) {
         self.tasks.shutdown().await;
-        keep_at_the_end(self.folder.clone(), self.admission).await;
-        keep_at_the_end(self.folder, self.used_codes).await;
-    }
-}
-
-async fn keep_at_the_end<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>) {
-    if let Err(error) = kept::save(folder, keepsake).await {
-        tracing::error!(%error, "{}", K::WORDS);
+        kept::save_at_the_end(self.folder.clone(), self.admission, kept::PATIENCE).await;
+        kept::save_at_the_end(self.folder, self.used_codes, kept::PATIENCE).await;
     }
 }
 

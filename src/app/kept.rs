@@ -21,6 +21,8 @@ const FILE: &str = "bans.jsonl";
 const BROKEN: &str = "bans.jsonl.broken";
 /// Between two looks whether something is new.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a disk may take at the end of the process.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// What is read of a file. The tables are far below.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
@@ -100,9 +102,17 @@ pub(super) async fn keep<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>, mut kep
 }
 
 /// Writes what is to be kept, where waiting for a disk holds up nobody.
-pub(super) async fn save<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>) -> io::Result<()> {
+async fn save<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>) -> io::Result<()> {
     let saved = tokio::task::spawn_blocking(move || keepsake.save(&folder)).await;
     saved.map_err(io::Error::other).and_then(|saved| saved)
+}
+
+/// The same when the process ends. A disk that hangs keeps no process from its end.
+pub(super) async fn save_at_the_end<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>, patience: Duration) {
+    let saved = tokio::time::timeout(patience, save(folder, keepsake)).await;
+    if let Err(error) = saved.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        tracing::error!(%error, "{}", K::WORDS);
+    }
 }
 
 /// Puts a file with this text in the place of the old one.
@@ -198,6 +208,29 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Mutex, mpsc};
+
+    /// What a disk that hangs keeps waiting.
+    struct Waits(Mutex<mpsc::Receiver<()>>);
+
+    impl Keepsake for Waits {
+        const WORDS: &'static str = "it waits";
+
+        fn version(&self) -> u64 {
+            0
+        }
+
+        fn save(&self, _: &Path) -> io::Result<()> {
+            self.0.lock().unwrap().recv().map_err(io::Error::other)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_keeps_no_process_from_its_end() {
+        let (disk, answer) = mpsc::channel();
+        save_at_the_end(PathBuf::new(), Arc::new(Waits(Mutex::new(answer))), Duration::from_millis(1)).await;
+        disk.send(()).unwrap();
+    }
 
     #[test]
     fn what_is_kept_reads_back_and_a_broken_line_costs_itself_alone() {

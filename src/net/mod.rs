@@ -9,6 +9,8 @@ mod connect;
 mod listen;
 mod peek;
 mod progress;
+#[cfg(test)]
+mod slow_reader;
 mod proxy_protocol;
 mod socket;
 
@@ -20,4 +22,6 @@ pub use progress::{Progress, Watch};
 pub use proxy_protocol::{
     Endpoints, HeaderError, HeaderStart, ProxyVersion, header_start, is_header, read_header, send_header, write_header,
 };
+#[cfg(test)]
+pub(crate) use slow_reader::read_slowly;
 pub use socket::Socket;

@@ -46,5 +46,7 @@ pub use route::{Glob, Route, Routes, Traveller};
 pub use rules::{CommandRule, CommandRules, Rights};
 pub use second_factor::{CodeFlaw, MOST_SKEW, RequiredFor, SecondFactor, SecondFactorSettings, Secrets, UsedCodes};
 pub use shared_port::{Mark, Nobodys, Offer, Waiter, claim_offered, is_told_by_address};
-pub use throttle::{Ban, BanKind, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, UserKey};
+pub use throttle::{
+    Ban, BanKind, Decision, FailedLogins, Kept, Origin, Penalty, Subject, Throttle, Trial, Turn, UserKey, login_delay,
+};
 pub use user_name::{folded, is_unmistakable};

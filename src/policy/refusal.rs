@@ -66,6 +66,7 @@ refusals! {
     TlsRequired "tls_required" 530 "TLS is required first: send AUTH TLS",
     NotLoggedIn "not_logged_in" 530 "Log in with USER and PASS first",
     UserFirst "user_first" 503 "Send USER first",
+    AccountNotAsked "account_not_asked" 503 "No account is asked for at this point",
     LoginIncorrect "login_incorrect" 530 "Login incorrect",
 
     AlreadySecured "already_secured" 503 "The control connection is under TLS already",

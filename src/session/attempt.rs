@@ -17,6 +17,8 @@ pub(super) struct Attempt {
     /// `None`: no route. It goes on like any other and fails like a wrong password.
     pub(super) back: Option<Box<BackLeg>>,
     pub(super) standing: Standing,
+    /// The backend has asked for ACCT, with 332.
+    pub(super) account_asked: bool,
     /// What it will be called when there is no backend to ask.
     pub(super) without: LoginResult,
     /// How it stands with the second factor.
@@ -36,7 +38,17 @@ pub(super) enum Standing {
 
 impl Attempt {
     pub(super) fn new(user: Vec<u8>, back: Option<Box<BackLeg>>, factor: Factor) -> Self {
-        Self { user, back, standing: Standing::Open, without: LoginResult::NoRoute, factor }
+        let (standing, without) = (Standing::Open, LoginResult::NoRoute);
+        Self { user, back, standing, account_asked: false, without, factor }
+    }
+
+    /// ACCT is what comes next: the backend has asked for it, or the gateway for a code.
+    pub(super) fn is_account_asked(&self) -> bool {
+        match &self.factor {
+            Factor::None | Factor::Proven => self.account_asked,
+            Factor::Open => false,
+            Factor::Password(_) | Factor::Welcome(_) => true,
+        }
     }
 }
 

@@ -1,13 +1,21 @@
-//! Wrong passwords in a login: what they lead to, and what a ban leads to.
+//! Passwords and codes on trial in a login: when they may be tried, who waits for what becomes of them, and what wrong
+//! ones lead to.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
 use std::time::Instant;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
+use super::answers;
+use super::attempt::{Attempt, Standing};
 use super::greet::Lobby;
-use super::login::Stop;
-use crate::event::{Event, LoginResult};
-use crate::policy::{LoginAnswer, Penalty, Refusal};
+use super::login::{ATTEMPTS, Stop};
+use super::run::Course;
+use crate::backend::BackendError;
+use crate::event::{BackendFailure, Event, LoginResult, Reason, Why};
+use crate::policy::{Ban, LoginAnswer, Penalty, Refusal, Trial, Turn, login_delay};
 
 impl Lobby {
     /// Whether a ban stands against this login. Backends hear nothing of one that is banned.
@@ -16,34 +24,141 @@ impl Lobby {
         throttle.check(self.context.client, user, Instant::now()).map_err(|refusal| self.banned(user, refusal))
     }
 
-    /// The backend has said no, or would have: counts it and lets the answer wait.
-    pub(super) async fn punish(&mut self, user: &[u8]) -> Result<(), Stop> {
-        let admission = &self.context.surroundings.admission;
-        let failed = admission.throttle().failed(self.context.client, user, Instant::now());
-        let Penalty { delay, bans } = failed.map_err(Stop::Refused)?;
-        for ban in &bans {
-            let lasts = ban.until.saturating_duration_since(Instant::now());
-            self.context.observe(&Event::Banned { who: &self.context.who, ban, lasts });
+    /// Puts a password or a code on trial, once there are few enough beside it.
+    pub(super) async fn begin_trial(&mut self, user: &[u8]) -> Result<Trial, Stop> {
+        let mut after = None;
+        loop {
+            let throttle = self.context.surroundings.admission.throttle();
+            match throttle.begin(self.context.client, user, Instant::now(), after) {
+                Err(refusal) => return Err(self.banned(user, refusal)),
+                Ok(Turn::Now(trial)) => return Ok(trial),
+                Ok(Turn::After(mut decision)) => {
+                    self.while_wanted(decision.comes()).await?;
+                    after = Some(decision);
+                }
+            }
         }
-        self.unless_gone(async {
-            sleep(delay).await;
-            Ok(())
-        })
-        .await?;
+    }
+
+    /// Waits until it is known what becomes of what is on trial, and gives it back. A client that goes, or is too late,
+    /// does not end it: what it does not hear counts all the same, or whoever does not wait for a no could guess for ever.
+    pub(super) async fn decided<T>(
+        &mut self,
+        trial: Trial,
+        deciding: impl Future<Output = T>,
+    ) -> Result<(Trial, T), Stop> {
+        let mut deciding = pin!(deciding);
+        let mut course = self.context.course.clone();
+        let mut draining = pin!(course.wait_for(|course| *course != Course::Serve));
+        let stop = tokio::select! {
+            decision = &mut deciding => return Ok((trial, decision)),
+            why = self.front.gone() => Stop::ClientGone(why),
+            () = sleep_until(self.deadline) => Stop::TooLate,
+            _ = &mut draining => {
+                trial.withdrawn();
+                return Err(Stop::Draining);
+            }
+        };
+        let late = matches!(stop, Stop::TooLate);
+        if late {
+            // It is told now, and not when the backend has decided.
+            self.answer(&answers::goodbye(Why::Reason(Reason::LoginTimeout)));
+        }
+        self.over = Some(if late { Stop::ToldTooLate } else { stop });
+        let farewell = async {
+            if late {
+                self.front.finish().await;
+            }
+            pending::<Infallible>().await
+        };
+        tokio::select! {
+            decision = deciding => Ok((trial, decision)),
+            never = farewell => match never {},
+            _ = draining => {
+                trial.withdrawn();
+                Err(Stop::Draining)
+            }
+        }
+    }
+
+    /// The backend has said no, or would have: counts it and lets the answer wait. `trial`: none where the name alone was
+    /// refused.
+    pub(super) async fn punish(&mut self, user: &[u8], trial: Option<Trial>) -> Result<(), Stop> {
+        let throttle = self.context.surroundings.admission.throttle();
+        let failed = match trial {
+            Some(trial) => trial.failed(Instant::now()),
+            None => throttle.failed(self.context.client, user, Instant::now()),
+        };
+        let Penalty { delay, bans } = failed.map_err(Stop::Refused)?;
+        self.tell(&bans);
+        self.while_wanted(sleep(delay)).await?;
         if bans.is_empty() { Ok(()) } else { Err(Stop::Refused(Refusal::TooManyLoginAttempts)) }
     }
 
+    /// The backend has gone instead of deciding. The session ends with that, whatever else there is.
+    pub(super) fn undecided(&self, trial: Trial, error: &BackendError) {
+        match error.failure {
+            BackendFailure::SaidGoodbye | BackendFailure::Closed | BackendFailure::Reset => {
+                self.doubt(trial);
+            }
+            BackendFailure::Timeout
+            | BackendFailure::Nonsense
+            | BackendFailure::Resolve
+            | BackendFailure::Refused
+            | BackendFailure::Unreachable
+            | BackendFailure::NotReady
+            | BackendFailure::TlsRefused
+            | BackendFailure::TlsFailed
+            | BackendFailure::ProtectionRefused => trial.withdrawn(),
+        }
+    }
+
+    /// The backend has said neither yes nor no.
+    pub(super) fn doubt(&self, trial: Trial) {
+        // A ban that came in between has been told by whoever brought it about.
+        if let Ok(Penalty { bans, .. }) = trial.doubtful(Instant::now()) {
+            self.tell(&bans);
+        }
+    }
+
+    fn tell(&self, bans: &[Ban]) {
+        for ban in bans {
+            let lasts = ban.until.saturating_duration_since(Instant::now());
+            self.context.observe(&Event::Banned { who: &self.context.who, ban, lasts });
+        }
+    }
+
     /// The backend has said yes. Where a ban has come in between, by guesses that ran beside this one, the client hears
-    /// what it hears of a wrong one, and after as long a time.
-    pub(super) async fn forgive(&mut self, user: &[u8]) -> Result<(), Stop> {
+    /// what it hears of a wrong one, and after as long a time. `trial`: none where no password was asked for.
+    pub(super) async fn forgive(&mut self, user: &[u8], trial: Option<Trial>) -> Result<(), Stop> {
         let throttle = self.context.surroundings.admission.throttle();
-        let Err(refusal) = throttle.succeeded(self.context.client, user, Instant::now()) else { return Ok(()) };
+        let succeeded = match trial {
+            Some(trial) => trial.succeeded(Instant::now()),
+            None => throttle.succeeded(self.context.client, user, Instant::now()),
+        };
+        let Err(refusal) = succeeded else { return Ok(()) };
+        let banned = self.banned(user, refusal);
         self.imitate(LoginAnswer::Password).await?;
-        Err(self.banned(user, refusal))
+        Err(banned)
     }
 
     fn banned(&self, user: &[u8], refusal: Refusal) -> Stop {
         self.report_login(user, None, LoginResult::Banned);
         Stop::Refused(refusal)
+    }
+
+    /// A name that no password has followed is given up for another, or for a new beginning.
+    pub(super) fn give_up(&mut self, attempt: Option<&Attempt>) {
+        if attempt.is_some_and(|attempt| attempt.standing != Standing::Over) {
+            self.given_up += 1;
+        }
+    }
+
+    /// Each USER can cost the backend a connection. So there are few that nothing comes of, and each waits longer.
+    pub(super) async fn slow_down(&mut self) -> Result<(), Stop> {
+        if self.given_up >= ATTEMPTS {
+            return Err(Stop::Refused(Refusal::TooManyLoginAttempts));
+        }
+        self.while_wanted(sleep(login_delay(self.given_up as usize))).await
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::answers;
 use super::dialogue::Pending;
 use super::front::{FrontEvent, FrontLeg, Look};
+use super::login::Stop;
 use super::run::{Context, Course, Leave};
 use crate::event::{By, Channel, Event, HandshakeResult, Leg, Object, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
@@ -36,6 +37,10 @@ pub(super) struct Lobby {
     pub(super) deadline: Instant,
     /// Wrong passwords so far.
     pub(super) rejected: u32,
+    /// Names so far that no password has followed.
+    pub(super) given_up: u32,
+    /// Why it ends, once a backend has decided that still has a password on trial.
+    pub(super) over: Option<Stop>,
     /// Lines that came ahead of a USER or REIN and have waited their turn since.
     pub(super) waiting: VecDeque<Pending>,
     /// No command has come yet.
@@ -70,6 +75,8 @@ impl Lobby {
             software: None,
             deadline,
             rejected: 0,
+            given_up: 0,
+            over: None,
             waiting: VecDeque::new(),
             fresh: true,
             context,
@@ -188,8 +195,12 @@ impl Lobby {
     /// 234, then TLS.
     pub(super) async fn secure(mut self, mechanism: Mechanism) -> Result<Self, Leave> {
         self.answer(&Reply::new(234, "Proceed with the TLS handshake."));
-        // Said in clear, like what stands unread behind AUTH.
+        // Said in clear, by whoever is on the wire: like what stands unread behind AUTH it does not count under TLS. A HOST
+        // would choose the backend that gets the password.
         self.waiting.clear();
+        self.host = None;
+        self.utf8 = false;
+        self.software = None;
         if let Err(why) = self.front.flush().await {
             let reason = self.context.client_closed(&why);
             return Err(Leave::silently(None, By::Client, Stage::Greeting, Why::Reason(reason)));
@@ -260,7 +271,7 @@ impl Lobby {
     }
 
     async fn start_tls(self, protection: ProtectionState) -> Result<Self, Leave> {
-        let Self { front, context, host, .. } = self;
+        let Self { front, context, .. } = self;
         context.progress.is_at(Stage::Handshake);
         let failed = |why| Leave::silently(None, By::Client, Stage::Handshake, why);
         let began = Instant::now();
@@ -292,8 +303,7 @@ impl Lobby {
                     let (subject, issuer, serial) = (&client.subject, &client.issuer, &client.serial);
                     context.observe(&Event::ClientCertificate { who: &context.who, subject, issuer, serial });
                 }
-                let lobby = Self { front, context, tls: Some(Arc::new(tls)), protection, sni, host, ..self };
-                Ok(lobby.check_host())
+                Ok(Self { front, context, tls: Some(Arc::new(tls)), protection, sni, ..self })
             }
             Err(failure) => {
                 let handshake = failure.handshake(Leg::Front, Channel::Control);
@@ -312,14 +322,6 @@ impl Lobby {
                 }))
             }
         }
-    }
-
-    /// RFC 7151 §3.2.2: HOST in clear and SNI must agree. The name given in clear could be anyone's, so it goes.
-    fn check_host(mut self) -> Self {
-        if self.host != self.sni && self.sni.is_some() {
-            self.host = None;
-        }
-        self
     }
 
     async fn end_tls(self) -> Result<Self, Leave> {

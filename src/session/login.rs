@@ -7,16 +7,17 @@ use tokio::time::{sleep, sleep_until};
 
 use super::attempt::{Attempt, Standing, dial_for, part, prepare};
 use super::greet::{Early, Lobby};
+use super::proof::password_required;
 use super::run::{Course, Leave};
-use super::second_factor::{Factor, Proof, code_required};
+use super::second_factor::{Factor, code_required};
 use crate::backend::{BackLeg, Backend, BackendError, WholeReply};
 use crate::event::{BackendFailure, By, Channel, Event, Leg, LoginResult, Reason, Stage, Why};
-use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, clear_proof, is_unmistakable};
+use crate::ftp::{Command, Verb};
+use crate::policy::{Cleared, LoginAnswer, Refusal, Seat, Traveller, Trial, is_unmistakable};
 use crate::tls::WhyClosed;
 
-/// Wrong passwords in one session, after which it ends (RFC 2577 §5).
-const ATTEMPTS: u32 = 5;
+/// Wrong passwords in one session, after which it ends (RFC 2577 §5). As many names that no password has followed.
+pub(super) const ATTEMPTS: u32 = 5;
 
 /// A client that has logged in, and the backend it is logged in to.
 pub(super) struct LoggedIn {
@@ -27,11 +28,11 @@ pub(super) struct LoggedIn {
 }
 
 /// What a login command comes to.
-enum Step {
+pub(super) enum Step {
     /// It is answered and the login goes on.
     On,
-    /// The backend has let the user in; its reply.
-    In(WholeReply),
+    /// The backend has let the user in; its reply, and what was on trial.
+    In(WholeReply, Option<Trial>),
 }
 
 /// Why a login cannot go on.
@@ -42,6 +43,8 @@ pub(super) enum Stop {
     ClientGone(WhyClosed),
     /// The login has taken too long.
     TooLate,
+    /// The same, and the client has heard so.
+    ToldTooLate,
     /// The gateway drains or stops.
     Draining,
 }
@@ -71,11 +74,13 @@ impl Lobby {
                 }
                 Early::Secure(mechanism) => {
                     // RFC 4217 §4.2: what was said in clear does not count under TLS.
+                    self.give_up(attempt.as_ref());
                     part(&mut attempt).await;
                     self = Box::new(Box::pin(self.secure(mechanism)).await?);
                     continue;
                 }
                 Early::Reinitialise => {
+                    self.give_up(attempt.as_ref());
                     part(&mut attempt).await;
                     self = Box::new(Box::pin(self.reinitialise()).await?);
                     continue;
@@ -83,41 +88,44 @@ impl Lobby {
                 Early::Login(command) => command,
             };
             self.context.progress.is_at(Stage::Login);
-            let deadline = self.deadline;
-            let mut course = self.context.course.clone();
-            let step = tokio::select! {
-                step = Box::pin(self.step(command, &mut attempt)) => step,
-                () = sleep_until(deadline) => Err(Stop::TooLate),
-                _ = course.wait_for(|course| *course != Course::Serve) => Err(Stop::Draining),
-            };
-            match step {
-                Ok(None) => {}
-                Ok(Some((back, user, seat))) => return Ok(Box::new(LoggedIn { lobby: self, back, user, seat })),
-                Err(Stop::Refused(refusal)) => {
-                    part(&mut attempt).await;
-                    return Err(self.leave(By::Client, Stage::Login, Why::Refused(refusal)));
+            let step = Box::pin(self.step(command, &mut attempt)).await;
+            let stop = match (step, self.over.take()) {
+                (Ok(None), None) => continue,
+                (Ok(Some((back, user, seat))), None) => {
+                    return Ok(Box::new(LoggedIn { lobby: self, back, user, seat }));
                 }
-                Err(Stop::ClientGone(why)) => {
-                    part(&mut attempt).await;
-                    let reason = self.context.client_closed(&why);
-                    return Err(self.leave(By::Client, Stage::Login, Why::Reason(reason)));
-                }
-                Err(Stop::TooLate) => {
-                    part(&mut attempt).await;
-                    return Err(self.leave(By::Client, Stage::Login, Why::Reason(Reason::LoginTimeout)));
-                }
-                Err(Stop::Draining) => {
-                    part(&mut attempt).await;
-                    return Err(self.leave(By::Gateway, Stage::Login, Why::Refused(Refusal::Draining)));
-                }
-                Err(Stop::Backend(error)) => {
+                (Err(stop), None) => stop,
+                (Err(Stop::Backend(error)), Some(stop)) => {
                     self.backend_failed(attempt.as_ref(), &error);
-                    if let Some(mut back) = attempt.take().and_then(|attempt| attempt.back) {
-                        back.finish().await;
-                    }
-                    return Err(self.leave(By::Backend, Stage::Login, Why::Backend(error.failure)));
+                    stop
                 }
+                (Ok(_) | Err(_), Some(stop)) => stop,
+            };
+            if let Stop::Backend(error) = &stop {
+                self.backend_failed(attempt.as_ref(), error);
+                if let Some(mut back) = attempt.take().and_then(|attempt| attempt.back) {
+                    back.finish().await;
+                }
+            } else {
+                part(&mut attempt).await;
             }
+            return Err(self.stops(stop));
+        }
+    }
+
+    /// The session ends with its login.
+    fn stops(self, stop: Stop) -> Leave {
+        let late = Why::Reason(Reason::LoginTimeout);
+        match stop {
+            Stop::Refused(refusal) => self.leave(By::Client, Stage::Login, Why::Refused(refusal)),
+            Stop::ClientGone(why) => {
+                let reason = self.context.client_closed(&why);
+                self.leave(By::Client, Stage::Login, Why::Reason(reason))
+            }
+            Stop::TooLate => self.leave(By::Client, Stage::Login, late),
+            Stop::ToldTooLate => Leave::silently(None, By::Client, Stage::Login, late),
+            Stop::Draining => self.leave(By::Gateway, Stage::Login, Why::Refused(Refusal::Draining)),
+            Stop::Backend(error) => self.leave(By::Backend, Stage::Login, Why::Backend(error.failure)),
         }
     }
 
@@ -132,7 +140,7 @@ impl Lobby {
             _ => self.proof(command, attempt).await?,
         };
         match step {
-            Step::In(reply) => self.admit(attempt, reply).await,
+            Step::In(reply, trial) => self.admit(attempt, reply, trial).await,
             Step::On => Ok(None),
         }
     }
@@ -147,6 +155,8 @@ impl Lobby {
             self.refuse(Verb::User, Refusal::UserWithControls);
             return Ok(Step::On);
         }
+        self.give_up(attempt.as_ref());
+        self.slow_down().await?;
         let user = command.argument().to_vec();
         self.check_ban(&user)?;
         if !self.context.surroundings.observer.can_record() {
@@ -205,102 +215,7 @@ impl Lobby {
             self.answer(&code_required());
             return Ok(Step::On);
         }
-        self.judge(reply, attempt).await
-    }
-
-    /// PASS and ACCT.
-    async fn proof(&mut self, command: Command, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
-        let verb = command.verb();
-        let Some(current) = attempt.as_mut().filter(|attempt| attempt.standing != Standing::Over) else {
-            self.refuse(verb, Refusal::UserFirst);
-            return Ok(Step::On);
-        };
-        self.check_ban(&current.user)?;
-        let command = match self.weigh(command, current) {
-            Proof::Forward(command) => command,
-            Proof::In(reply) => return Ok(Step::In(reply)),
-            Proof::Ask => {
-                self.answer(&code_required());
-                return Ok(Step::On);
-            }
-            Proof::OutOfOrder => {
-                self.refuse(verb, Refusal::UserFirst);
-                return Ok(Step::On);
-            }
-            Proof::Failed(result) => {
-                current.standing = Standing::Over;
-                let backend = current.back.as_ref().map(|back| back.backend_name());
-                let result = if backend.is_some() { result } else { current.without };
-                let user = current.user.clone();
-                self.imitate(LoginAnswer::Password).await?;
-                self.report_login(&user, backend.as_deref(), result);
-                return self.reject(&user, None).await;
-            }
-        };
-        let lost = current.standing == Standing::Lost;
-        let Some(back) = current.back.as_mut().filter(|_| !lost) else {
-            current.standing = Standing::Over;
-            let (user, backend) = (current.user.clone(), current.back.as_ref().map(|back| back.backend_name()));
-            let without = current.without;
-            self.imitate(LoginAnswer::Password).await?;
-            let result = if lost { LoginResult::Rejected } else { without };
-            self.report_login(&user, backend.as_deref(), result);
-            return self.reject(&user, None).await;
-        };
-        let Ok(cleared) = clear_proof(command) else {
-            self.refuse(verb, Refusal::NotImplemented);
-            return Ok(Step::On);
-        };
-        let deadline = self.context.settings().timeouts.backend_reply;
-        let began = Instant::now();
-        let reply = self.unless_gone(back.exchange(&cleared, deadline)).await?;
-        if reply.code.is_negative() {
-            self.context.surroundings.pace.note(LoginAnswer::Password, began.elapsed());
-        }
-        self.judge(reply, attempt).await
-    }
-
-    /// What the backend's reply to USER, PASS or ACCT means.
-    async fn judge(&mut self, reply: WholeReply, attempt: &mut Option<Attempt>) -> Result<Step, Stop> {
-        let told_apart = self.tells_apart();
-        let code = reply.code.number();
-        if code == 421 {
-            return Err(Stop::Backend(BackendError::new(BackendFailure::SaidGoodbye, "answered the login with 421")));
-        }
-        if reply.code.is_completion() {
-            return Ok(Step::In(reply));
-        }
-        if !reply.code.is_negative() {
-            // With routes by user the backend's own words would tell which users exist.
-            if told_apart && code == 331 {
-                self.answer(&password_required());
-            } else {
-                self.pass(&reply);
-            }
-            return Ok(Step::On);
-        }
-        let mut user = Vec::new();
-        if let Some(attempt) = attempt {
-            attempt.standing = Standing::Over;
-            user.clone_from(&attempt.user);
-            let backend = attempt.back.as_ref().map(|back| back.backend_name());
-            self.report_login(&attempt.user, backend.as_deref(), LoginResult::Rejected);
-        }
-        let words = (!told_apart).then_some(&reply);
-        self.reject(&user, words).await
-    }
-
-    async fn reject(&mut self, user: &[u8], words: Option<&WholeReply>) -> Result<Step, Stop> {
-        self.rejected += 1;
-        self.punish(user).await?;
-        if self.rejected >= ATTEMPTS {
-            return Err(Stop::Refused(Refusal::TooManyLoginAttempts));
-        }
-        match words {
-            Some(reply) => self.pass(reply),
-            None => self.answer(&Refusal::LoginIncorrect.reply()),
-        }
-        Ok(Step::On)
+        self.judge(reply, attempt, None).await
     }
 
     /// The backend has let the user in: what must be settled with it before the client hears so.
@@ -308,10 +223,11 @@ impl Lobby {
         &mut self,
         attempt: &mut Option<Attempt>,
         reply: WholeReply,
+        trial: Option<Trial>,
     ) -> Result<Option<(BackLeg, Vec<u8>, Seat)>, Stop> {
         let Some(Attempt { user, back: Some(mut back), factor, .. }) = attempt.take() else { return Ok(None) };
         let name = back.backend_name();
-        if let Err(stop) = self.forgive(&user).await {
+        if let Err(stop) = self.forgive(&user, trial).await {
             back.part().await;
             return Err(stop);
         }
@@ -341,24 +257,30 @@ impl Lobby {
         &mut self,
         asked: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, Stop> {
+        self.while_wanted(asked).await?.map_err(Stop::Backend)
+    }
+
+    /// Waits, for as long as the client is there and in time, and the gateway serves.
+    pub(super) async fn while_wanted<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, Stop> {
+        if let Some(stop) = self.over.take() {
+            return Err(stop);
+        }
+        let mut course = self.context.course.clone();
         tokio::select! {
-            answer = asked => answer.map_err(Stop::Backend),
+            outcome = waiting => Ok(outcome),
             why = self.front.gone() => Err(Stop::ClientGone(why)),
+            () = sleep_until(self.deadline) => Err(Stop::TooLate),
+            _ = course.wait_for(|course| *course != Course::Serve) => Err(Stop::Draining),
         }
     }
 
     /// Takes as long as a backend would, where there is none to ask.
     pub(super) async fn imitate(&mut self, answer: LoginAnswer) -> Result<(), Stop> {
-        let pause = self.context.surroundings.pace.imitate(answer);
-        self.unless_gone(async {
-            sleep(pause).await;
-            Ok(())
-        })
-        .await
+        self.while_wanted(sleep(self.context.surroundings.pace.imitate(answer))).await
     }
 
     /// Users can have different fates, so no reply may tell which.
-    fn tells_apart(&self) -> bool {
+    pub(super) fn tells_apart(&self) -> bool {
         self.context.surroundings.second_factor.is_some() || self.context.settings().routes.tell_users_apart()
     }
 
@@ -380,7 +302,7 @@ impl Lobby {
         context.surroundings.pool.get(name).cloned()
     }
 
-    fn pass(&mut self, reply: &WholeReply) {
+    pub(super) fn pass(&mut self, reply: &WholeReply) {
         for line in &reply.lines {
             self.front.pass(line);
         }
@@ -411,8 +333,4 @@ impl Lobby {
         self.context.observe(&Event::BackendFailed { who, backend: name, dialled, failure, detail });
         self.report_login(&attempt.user, Some(name), LoginResult::BackendFailed);
     }
-}
-
-fn password_required() -> Reply {
-    Reply::new(331, "Password required.")
 }

@@ -12,6 +12,7 @@ mod front;
 mod greet;
 mod login;
 mod pair;
+mod proof;
 mod run;
 mod second_factor;
 mod serve;

@@ -205,11 +205,11 @@ impl Stall {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::net::Socket;
+    use crate::net::{Socket, read_slowly};
 
     /// More than any system between them holds.
     const REPLIES: usize = 16 * 1024 * 1024;
@@ -226,20 +226,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_reads_slowly_has_all_of_it_in_the_end() {
         let (mut wire, mut peer) = full().await;
-        let reads = async {
-            let (mut read, mut block) = (0, vec![0; 64 * 1024]);
-            while read < REPLIES {
-                if read < REPLIES / 4 {
-                    sleep(WRITE_STALL / 12).await;
-                }
-                read += peer.read_exact(&mut block).await.unwrap();
-                // The system's clock is another one, and it needs a moment to tell the other side.
-                let moment = Duration::from_millis(if read < REPLIES / 4 { 50 } else { 0 });
-                tokio::task::spawn_blocking(move || std::thread::sleep(moment)).await.unwrap();
-            }
-        };
         let flushes = async { wire.flush().await.unwrap() };
-        tokio::join!(flushes, reads);
+        tokio::join!(flushes, read_slowly(&mut peer, REPLIES, WRITE_STALL / 12));
     }
 
     /// And what it says itself is nothing that it has taken.

@@ -112,14 +112,12 @@ async fn a_right_password_behind_a_ban_takes_as_long_as_a_wrong_one() {
     let setup = Setup::new().with("limits", "failed_logins: { attempts: 2, within: 1h, ban: 1h }");
     let stage = Stage::start(setup).await;
     let mut sides = Vec::new();
-    for _ in 0..3 {
+    for user in ["anna", "bob", "anna"] {
         let mut client = stage.secured_client().await;
-        let backend = names(&stage, &mut client, "bob").await;
-        sides.push((client, backend));
-    }
-    for (client, backend) in &mut sides {
+        let mut backend = names(&stage, &mut client, user).await;
         client.says("PASS guess").await;
         backend.hears("PASS guess").await;
+        sides.push((client, backend));
     }
     let (mut last, mut right) = sides.pop().unwrap();
     for (client, _) in &mut sides {
@@ -131,5 +129,44 @@ async fn a_right_password_behind_a_ban_takes_as_long_as_a_wrong_one() {
     }
     right.says("230 In").await;
     last.talk.hears_nothing().await;
-    last.refused(421, "login_banned").await;
+    last.refused(421, "address_banned").await;
+}
+
+/// It tells nobody which users have a route: the backend is not asked, and its haste is not learnt from.
+#[tokio::test]
+async fn an_account_that_nobody_asked_for_is_refused_without_the_backend() {
+    let stage = Stage::start(routed()).await;
+    let mut client = stage.secured_client().await;
+    let mut backend = names(&stage, &mut client, "acme-1").await;
+    let mut stranger = stage.secured_client().await;
+    stranger.says_and_hears("USER nobody", "331 ").await;
+    for client in [&mut client, &mut stranger] {
+        client.says("ACCT x").await;
+        client.refused(503, "account_not_asked").await;
+    }
+    backend.talk.hears_nothing().await;
+    // The login goes on where it was.
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "230 In").await;
+    client.hears("230 In").await;
+}
+
+/// A no to an account is none to a password, and mostly as quick as a lookup.
+#[tokio::test]
+async fn a_no_to_an_account_is_not_taken_for_one_to_a_password() {
+    let stage = Stage::start(routed()).await;
+    let mut client = stage.secured_client().await;
+    let mut backend = names(&stage, &mut client, "acme-1").await;
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "332 Account").await;
+    client.hears("332 ").await;
+    client.says("ACCT x").await;
+    backend.hears_and_says("ACCT x", "530 No such account").await;
+    client.hears("530 ").await;
+    // Nothing is measured yet, so it takes what servers take.
+    let mut stranger = stage.secured_client().await;
+    stranger.says_and_hears("USER nobody", "331 ").await;
+    stranger.says("PASS wrong").await;
+    stranger.talk.hears_nothing().await;
+    stranger.hears("530 ").await;
 }

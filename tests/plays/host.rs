@@ -103,6 +103,28 @@ async fn a_host_in_clear_does_not_overrule_the_name_in_tls() {
     stage.backends[0].welcomes().await.hears("USER bob").await;
 }
 
+/// Nor does it speak where TLS names none, as with clients that dial an address: who put it there would choose the backend
+/// that gets the password.
+#[tokio::test]
+async fn a_host_in_clear_is_forgotten_where_tls_names_none() {
+    let stage = routed().await;
+    let mut client = stage.client().await;
+    client.says_and_hears("HOST beta.example", "220 ").await;
+    client.says_and_hears("OPTS UTF8 ON", "200 ").await;
+    client.secures().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backends[0].welcomes().await;
+    backend.hears_and_says("USER bob", "230 In").await;
+    // Nor is anything else asked of the backend that was said in clear.
+    client.hears("230 In").await;
+    let mut client = stage.client().await;
+    client.says_and_hears("HOST legacy.example", "504 ").await;
+    client.secures().await;
+    client.says_and_hears("HOST beta.example", "220 ").await;
+    client.says("USER bob").await;
+    stage.backends[1].welcomes().await.hears("USER bob").await;
+}
+
 #[tokio::test]
 async fn certificates_are_chosen_by_name_and_the_first_is_for_all_others() {
     let stage = Stage::start(Setup::new().certificates(&["a.example", "b.example"])).await;

@@ -1,6 +1,6 @@
 //! From USER to 230, and everything that can come instead.
 
-use crate::stage::{Client, End, Reply, Setup, Stage};
+use crate::stage::{Actor, Client, End, Reply, Setup, Stage};
 
 #[tokio::test]
 async fn the_backends_words_reach_the_client() {
@@ -44,6 +44,54 @@ async fn an_account_is_asked_for() {
     client.says("ACCT 4711").await;
     backend.hears_and_says("ACCT 4711", "230 In").await;
     client.hears("230 In").await;
+}
+
+/// Before the password (RFC 959 §4.1.1: 332 is an answer to USER too), and with nothing in it.
+#[tokio::test]
+async fn an_account_is_asked_for_straight_after_user() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "332 Account").await;
+    client.hears("332 Account").await;
+    client.says("ACCT").await;
+    backend.hears_and_says("ACCT", "331 And the password").await;
+    client.hears("331 ").await;
+    // It has been given.
+    client.says("ACCT again").await;
+    client.refused(503, "account_not_asked").await;
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "230 In").await;
+    client.hears("230 In").await;
+    // What comes behind the login is the backend's.
+    client.says("ACCT").await;
+    backend.hears_and_says("ACCT", "202 Superfluous").await;
+    client.hears("202 ").await;
+}
+
+/// It says that something was not needed, and not that somebody is in.
+#[tokio::test]
+async fn superfluous_is_no_login() {
+    let stage = Stage::plain().await;
+    for proof in ["PASS sesame", "ACCT 4711"] {
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        if proof.starts_with("ACCT") {
+            backend.hears_and_says("USER bob", "332 Account").await;
+            client.hears("332 ").await;
+        } else {
+            backend.hears_and_says("USER bob", "331 Password").await;
+            client.hears("331 ").await;
+        }
+        client.says(proof).await;
+        backend.hears_and_says(proof, "202 Please tell me who you are").await;
+        client.hears("530 Login incorrect").await;
+        client.says("PWD").await;
+        client.refused(530, "not_logged_in").await;
+    }
+    stage.counts("logins_total{result=\"rejected\"}", 2).await;
 }
 
 #[tokio::test]
@@ -183,6 +231,77 @@ async fn each_user_takes_a_dial_where_users_are_told_apart() {
         client.says_and_hears("USER nobody", "331 ").await;
         backend.hears("QUIT").await;
     }
+}
+
+/// Each would be a connection of the backend's, for nothing.
+#[tokio::test]
+async fn names_without_a_password_end_the_session_soon() {
+    for routes in ["", "routes: [{ user: [\"*\"], backend: legacy }]"] {
+        let stage = Stage::start(Setup::new().line(routes)).await;
+        let mut client = stage.secured_client().await;
+        let mut backends: Vec<Actor> = Vec::new();
+        for at in 0..5 {
+            client.says("USER bob").await;
+            if routes.is_empty() && at > 0 {
+                backends[0].hears_and_says("USER bob", "331 Password").await;
+            } else {
+                backends.push(stage.backend().welcomes().await);
+                backends[at].hears_and_says("USER bob", "331 Password").await;
+            }
+            client.hears("331 ").await;
+        }
+        client.talk.say_raw("USER bob\r\n".repeat(15)).await;
+        client.refused(421, "too_many_login_attempts").await;
+        assert_eq!(client.ends().await, End::CloseNotify);
+        backends.last_mut().unwrap().hears("QUIT").await;
+        stage.backend().is_not_dialled().await;
+        stage.is_empty().await;
+    }
+}
+
+/// REIN in between does not wipe them out, nor does a login that goes well.
+#[tokio::test]
+async fn names_without_a_password_count_for_the_whole_session() {
+    let stage = Stage::plain().await;
+    let mut client = stage.implicit_client().await;
+    // Each login ends only when the gateway ends it.
+    let mut backends = Vec::new();
+    for _ in 0..2 {
+        backends.push(stage.logs_in(&mut client).await);
+        for _ in 0..2 {
+            backends.push(names_bob(&stage, &mut client).await);
+            client.says_and_hears("REIN", "220 ").await;
+        }
+    }
+    backends.push(stage.logs_in(&mut client).await);
+    backends.push(names_bob(&stage, &mut client).await);
+    client.says("USER bob").await;
+    client.refused(421, "too_many_login_attempts").await;
+}
+
+async fn names_bob(stage: &Stage, client: &mut Client) -> Actor {
+    client.says("USER bob").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    backend
+}
+
+/// A slip of the finger is corrected as before, and at once.
+#[tokio::test]
+async fn another_name_before_the_password_is_taken() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says("USER bbo").await;
+    let mut backend = stage.backend().welcomes().await;
+    backend.hears_and_says("USER bbo", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("USER bob").await;
+    backend.hears_and_says("USER bob", "331 Password").await;
+    client.hears("331 ").await;
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "230 In").await;
+    client.hears("230 In").await;
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod endless_replies;
 mod epsv_all;
 mod feat;
 mod greeting;
+mod guesses;
 mod haste;
 mod host;
 mod http_garbage;

@@ -260,7 +260,7 @@ async fn a_backends_own_332_is_asked_behind_it() {
     let mut client = stage.secured_client().await;
     let mut actor = names(&stage, &mut client, "bob").await;
     client.says("ACCT early").await;
-    client.refused(503, "user_first").await;
+    client.refused(503, "account_not_asked").await;
     client.says(format!("PASS sesame:{}", code(0))).await;
     actor.hears_and_says("PASS sesame", "332 Which account?").await;
     client.hears("332 Which account?").await;

@@ -97,11 +97,33 @@ async fn the_client_between_user_and_pass() {
     }
 }
 
-/// The backend takes a minute over its answer; the place is free at once.
+/// The backend takes a minute over its answer. The place is free when it has given it, and the password has counted.
 #[tokio::test]
 async fn the_client_while_the_backend_thinks_about_its_password() {
     for way in WAYS {
         let stage = Stage::plain().await;
+        let (other, actor) = bystander(&stage).await;
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears_and_says("USER bob", "331 Password").await;
+        client.hears("331 ").await;
+        client.says("PASS sesame").await;
+        backend.hears("PASS sesame").await;
+        goes(&mut client.talk, way).await;
+        backend.talk.hears_nothing().await;
+        backend.says("530 No").await;
+        backend.hears("QUIT").await;
+        backend.ends().await;
+        stage.counts("logins_total{result=\"rejected\"}", 1).await;
+        only_the_bystander_is_left(stage, other, actor).await;
+    }
+}
+
+#[tokio::test]
+async fn the_client_while_the_backend_never_answers_its_password() {
+    for way in WAYS {
+        let stage = Stage::start(Setup::new().with("timeouts", "backend_reply: 1s")).await;
         let (other, actor) = bystander(&stage).await;
         let mut client = stage.secured_client().await;
         client.says("USER bob").await;

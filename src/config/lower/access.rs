@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::names::{networks, user_glob};
+use super::names::{networks, user_of_a_rule};
 use super::read::{Flaw, Read, Reader, Section};
 use super::routes::one_of;
 use super::scalars::{text, write};
@@ -40,7 +40,7 @@ fn rule(reader: &mut Reader<'_>, item: &Node, listeners: &[Arc<str>]) -> Option<
     let section = reader.section(item)?;
     let names: Vec<&str> = listeners.iter().map(|name| &**name).collect();
     let rule = CommandRule {
-        user: reader.each(section, "user", user_glob),
+        user: reader.each(section, "user", user_of_a_rule),
         clients: networks(reader, section, "clients"),
         listener: reader.optional(section, "listener", |node| one_of(node, &names, "listener")),
         allow: reader.each(section, "allow", entry).unwrap_or_default(),

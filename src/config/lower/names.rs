@@ -69,6 +69,26 @@ pub(super) fn user_glob(node: &Node) -> Read<Glob> {
     glob(node, Glob::new)
 }
 
+/// Words for everybody. As a pattern each would be for a user of that name, and what is meant for all would hold for none.
+pub(super) const EVERYBODY: &[&str] = &["all", "any", "anyone", "anybody", "everyone", "everybody"];
+
+/// What is wrong with such a word. A user of that name has a pattern that says so.
+pub(super) fn named(word: &str, remedy: &str) -> Flaw {
+    let mut letters = word.chars();
+    let (first, rest) = (letters.next().unwrap_or_default(), letters.as_str());
+    let remedy = format!("{remedy}. Is there such a user: write \"[{first}]{rest}\".");
+    Flaw::new(format!("{} would be a user of that name", quoted(word)), remedy)
+}
+
+/// A pattern for the users that a rule is for.
+pub(super) fn user_of_a_rule(node: &Node) -> Read<Glob> {
+    let word = text(node)?;
+    if EVERYBODY.contains(&word.trim().to_lowercase().as_str()) {
+        return Err(named(word, "Take the key `user` out: a rule without it is for everybody"));
+    }
+    user_glob(node)
+}
+
 /// A pattern for host names.
 pub(super) fn host_glob(node: &Node) -> Read<Glob> {
     let pattern = text(node)?;

@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::event::Unobserved;
-use crate::net::Socket;
+use crate::net::{Socket, read_slowly};
 
 async fn pair() -> (TcpStream, DataStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -146,17 +146,8 @@ fn pump_between(front: DataStream, back: DataStream) -> Pump {
 
 /// Some six kilobytes a second: between two times at which the system says that there is room go minutes.
 async fn reads_slowly(mut peer: TcpStream, all: usize) {
-    let (mut read, mut block) = (0, vec![0; 64 * 1024]);
-    while read < all {
-        if read < all / 4 {
-            tokio::time::sleep(Duration::from_secs(10)).await;
-        }
-        read += peer.read_exact(&mut block).await.unwrap();
-        // The system's clock is another one, and it needs a moment to tell the other side.
-        let moment = Duration::from_millis(if read < all / 4 { 50 } else { 0 });
-        tokio::task::spawn_blocking(move || std::thread::sleep(moment)).await.unwrap();
-    }
-    assert_eq!(peer.read(&mut block).await.unwrap(), 0);
+    read_slowly(&mut peer, all, Duration::from_secs(10)).await;
+    assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
 async fn sends(mut peer: TcpStream, all: usize) {

@@ -5,21 +5,26 @@
 //! from it; a user, by the addresses he has failed from. The last two leave out users who are known at the address: one of
 //! many behind one address (NAT) does not shut out the others, and strangers do not shut a user out of his own address.
 //!
+//! What is on trial counts like what has failed, until it is decided ([`Trial`]).
+//!
 //! Invariants: time is an argument; memory is bounded whatever attackers try; nothing here depends on whether a user
 //! exists. No password comes here.
 
 mod ban;
 mod table;
+mod trial;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::table::{Table, Weigh};
+use self::trial::Trials;
 use super::refusal::Refusal;
 
 pub use ban::{Ban, BanKind, Origin, Subject, UserKey};
+pub use trial::{Decision, Trial, Turn};
 
 /// Entries of each table.
 const BOUND: usize = 1 << 15;
@@ -67,7 +72,7 @@ pub struct Kept {
 /// Counts wrong passwords. Shared by all sessions.
 #[derive(Debug)]
 pub struct Throttle {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 /// What failed within the time: each once, with its latest time.
@@ -80,6 +85,7 @@ struct State {
     logins: Table<(Origin, UserKey), Marks>,
     addresses: Table<Origin, Marks>,
     users: Table<UserKey, Marks>,
+    trials: Trials,
     known: Table<(Origin, UserKey), ()>,
     /// By when they end. The value: the ban's number, and whether somebody known is at the address.
     bans: Table<Subject, (u64, bool)>,
@@ -96,12 +102,13 @@ impl Throttle {
             logins: Table::new(BOUND, MARKS),
             addresses: Table::new(BOUND, MARKS),
             users: Table::new(BOUND, MARKS),
+            trials: Trials::default(),
             known: Table::new(BOUND, 0),
             bans: Table::new(BOUND, 0),
             next: 1,
             version: 0,
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Another rule from now on. Bans stay, unless nothing is counted any more.
@@ -112,6 +119,7 @@ impl Throttle {
             state.bans = Table::new(BOUND, 0);
             state.version += 1;
         }
+        state.trials.wake();
     }
 
     /// Whether a connection from this address is worth a session. An address where somebody is known is let in: at USER
@@ -135,7 +143,7 @@ impl Throttle {
         self.state().check(Origin::of(address), &UserKey::of(user), now)
     }
 
-    /// A login has failed: a wrong password, a user that does not exist, a user without a route.
+    /// A login has failed before anything was on trial: the backend does not know the user.
     ///
     /// # Errors
     /// When a ban has come in between: the answer is that of the ban, whatever the password was.
@@ -146,19 +154,12 @@ impl Throttle {
         Ok(state.failed(origin, user, now))
     }
 
-    /// A login has succeeded. What had failed before it is forgiven.
+    /// A login has succeeded though nothing was on trial: the backend asks this user for no password.
     ///
     /// # Errors
-    /// When a ban has come in between: many guesses at once win nothing over one after the other.
+    /// When a ban has come in between.
     pub fn succeeded(&self, address: IpAddr, user: &[u8], now: Instant) -> Result<(), Refusal> {
-        let (origin, user) = (Origin::of(address), UserKey::of(user));
-        let mut state = self.state();
-        if state.rule.is_none() {
-            return Ok(());
-        }
-        state.check(origin, &user, now)?;
-        state.succeeded(origin, user, now);
-        Ok(())
+        self.state().succeed(Origin::of(address), &UserKey::of(user), now)
     }
 
     /// The bans in force, the one that ends first at the front.
@@ -222,9 +223,13 @@ impl Throttle {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every state of the tables is a sound one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // Every state of the tables is a sound one.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -280,20 +285,25 @@ impl State {
             count = count.max(others).max(elsewhere);
         }
         let bans = banned.into_iter().map(|subject| self.set_ban(subject, now + rule.ban, now)).collect();
-        Penalty { delay: delay(count), bans }
+        Penalty { delay: login_delay(count), bans }
     }
 
-    fn succeeded(&mut self, origin: Origin, user: UserKey, now: Instant) {
-        let (from, who) = (self.hasher.hash_one(origin), self.hasher.hash_one(&user));
+    fn succeed(&mut self, origin: Origin, user: &UserKey, now: Instant) -> Result<(), Refusal> {
+        if self.rule.is_none() {
+            return Ok(());
+        }
+        self.check(origin, user, now)?;
+        let (from, who) = (self.hasher.hash_one(origin), self.hasher.hash_one(user));
         unmark(&mut self.addresses, &origin, who);
-        unmark(&mut self.users, &user, from);
-        let login = (origin, user);
+        unmark(&mut self.users, user, from);
+        let login = (origin, user.clone());
         self.logins.remove(&login);
         let fresh = self.known.get(&login).is_some_and(|(last, ())| now.duration_since(*last) < KNOWN_ANEW);
         if !fresh {
             self.known.insert(login, now, ());
             self.version += 1;
         }
+        Ok(())
     }
 
     fn set_ban(&mut self, subject: Subject, until: Instant, now: Instant) -> Ban {
@@ -336,7 +346,11 @@ impl Weigh for (u64, bool) {
 
 /// Takes out what is too old.
 fn live(marks: &mut Marks, within: Duration, now: Instant) {
-    marks.retain(|(_, at)| now.duration_since(*at) < within);
+    marks.retain(|mark| is_live(mark, within, now));
+}
+
+fn is_live((_, at): &(u64, Instant), within: Duration, now: Instant) -> bool {
+    now.duration_since(*at) < within
 }
 
 /// Marks one that failed, and says how many have. There are never more than `attempts`: then there is a ban.
@@ -358,8 +372,8 @@ fn unmark<K: Ord + Clone>(table: &mut Table<K, Marks>, key: &K, what: u64) {
     }
 }
 
-/// Nothing for the first: it is a slip of the finger.
-fn delay(count: usize) -> Duration {
+/// How long the answer to so many waits. Nothing for the first: it is a slip of the finger.
+pub fn login_delay(count: usize) -> Duration {
     let doubled = u32::try_from(count).unwrap_or(u32::MAX).checked_sub(2);
     let factor = doubled.map(|times| 2u32.saturating_pow(times));
     factor.map_or(Duration::ZERO, |factor| FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY))

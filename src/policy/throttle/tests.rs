@@ -38,6 +38,31 @@ impl Test {
         self.throttle.check_address(from.parse().unwrap(), self.now)
     }
 
+    fn begins(&self, from: &str, user: &str) -> Turn {
+        self.throttle.begin(from.parse().unwrap(), user.as_bytes(), self.now, None).unwrap()
+    }
+
+    /// It may be tried now.
+    fn tries(&self, from: &str, user: &str) -> Trial {
+        match self.begins(from, user) {
+            Turn::Now(trial) => trial,
+            Turn::After(decision) => panic!("{from} {user} waits: {decision:?}"),
+        }
+    }
+
+    /// It has to wait.
+    fn waits(&self, from: &str, user: &str) -> Decision {
+        match self.begins(from, user) {
+            Turn::After(decision) => decision,
+            Turn::Now(trial) => panic!("{from} {user} need not wait: {trial:?}"),
+        }
+    }
+
+    /// It asks again, whether or not it has been told to.
+    fn asks_again(&self, from: &str, user: &str, after: Decision) -> Result<Turn, Refusal> {
+        self.throttle.begin(from.parse().unwrap(), user.as_bytes(), self.now, Some(after))
+    }
+
     fn kinds(&self) -> Vec<BanKind> {
         self.throttle.bans(self.now).iter().map(|ban| ban.subject.kind()).collect()
     }
@@ -162,6 +187,139 @@ fn a_right_password_behind_the_ban_is_as_good_as_a_wrong_one() {
     let failed = test.throttle.failed(HERE.parse().unwrap(), b"bob", test.now);
     assert_eq!(failed, Err(Refusal::LoginBanned));
     assert_eq!(test.throttle.bans(test.now).len(), 1);
+}
+
+/// The decision it waits for has come.
+fn is_told(decision: &mut Decision) -> bool {
+    let mut comes = std::pin::pin!(decision.comes());
+    comes.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+}
+
+/// What has failed and what is on trial are never more together than may fail.
+#[test]
+fn what_is_on_trial_counts_until_it_is_decided() {
+    let test = Test::new();
+    (0..3).for_each(|_| drop(test.fails(HERE, "bob")));
+    let (first, second) = (test.tries(HERE, "bob"), test.tries(HERE, " BOB"));
+    let mut third = test.waits(HERE, "bob");
+    assert!(matches!(test.begins(HERE, "eve"), Turn::Now(_)) && matches!(test.begins(THERE, "bob"), Turn::Now(_)));
+    assert!(!is_told(&mut third));
+    assert!(first.failed(test.now).unwrap().bans.is_empty());
+    assert!(is_told(&mut third));
+    let Ok(Turn::After(mut third)) = test.asks_again(HERE, "bob", third) else { panic!("four and one are five") };
+    assert_eq!(second.failed(test.now).unwrap().bans.len(), 1);
+    assert!(is_told(&mut third));
+    assert_eq!(test.asks_again(HERE, "bob", third).unwrap_err(), Refusal::LoginBanned);
+    assert!(test.throttle.state().trials.is_empty());
+}
+
+#[test]
+fn what_comes_of_it_makes_room_or_not() {
+    let test = Test::new();
+    let mut trials: Vec<Trial> = (0..5).map(|_| test.tries(HERE, "bob")).collect();
+    trials.pop().unwrap().withdrawn();
+    trials.push(test.tries(HERE, "bob"));
+    // A failure stays in its place.
+    trials.pop().unwrap().failed(test.now).unwrap();
+    drop(test.waits(HERE, "bob"));
+    // The right one takes it along.
+    trials.pop().unwrap().succeeded(test.now).unwrap();
+    trials.extend([test.tries(HERE, "bob"), test.tries(HERE, "bob")]);
+    drop(test.waits(HERE, "bob"));
+    // Without a word of what became of it, it has failed.
+    drop(trials.pop());
+    drop(test.waits(HERE, "bob"));
+    trials.into_iter().for_each(Trial::withdrawn);
+    assert!(test.throttle.state().trials.is_empty());
+    assert_eq!([(); 4].map(|()| test.fails(HERE, "bob").bans.len()), [0, 0, 0, 1]);
+}
+
+#[test]
+fn users_and_addresses_on_trial_count_once_each_and_those_who_are_known_not_at_all() {
+    let test = Test::new();
+    test.succeeds(HERE, "anna").unwrap();
+    let mut trials: Vec<Trial> = ["a", "b", "c", "d", "e", "a"].map(|user| test.tries(HERE, user)).into();
+    let f = test.waits(HERE, "f");
+    trials.extend([test.tries(HERE, "anna"), test.tries(THERE, "f")]);
+    trials.remove(0).withdrawn();
+    // The other of a's is still there.
+    let Ok(Turn::After(f)) = test.asks_again(HERE, "f", f) else { panic!("five users are on trial") };
+    trials.remove(4).withdrawn();
+    let Ok(Turn::Now(f)) = test.asks_again(HERE, "f", f) else { panic!("four users are on trial") };
+    f.withdrawn();
+    let at = |last: usize| format!("203.0.113.{last}");
+    trials.extend((1..=5).map(|last| test.tries(&at(last), "bob")));
+    trials.push(test.tries(&at(5), "bob"));
+    drop(test.waits(&at(6), "bob"));
+    test.succeeds(&at(7), "bob").unwrap();
+    trials.push(test.tries(&at(7), "bob"));
+    trials.into_iter().for_each(Trial::withdrawn);
+    assert!(test.throttle.state().trials.is_empty() && test.kinds().is_empty());
+}
+
+/// Who is told in one queue and has to go on waiting in another lets the next one of the first go.
+#[test]
+fn nobody_waits_for_one_who_waits_elsewhere() {
+    let test = Test::new();
+    let mut trials: Vec<Trial> = ["a", "b", "c", "d", "e"].map(|user| test.tries(HERE, user)).into();
+    let (mut f, mut g) = (test.waits(HERE, "f"), test.waits(HERE, "g"));
+    let elsewhere: Vec<Trial> = (1..=5).map(|last| test.tries(&format!("203.0.113.{last}"), "f")).collect();
+    trials.pop().unwrap().withdrawn();
+    assert!(is_told(&mut f) && !is_told(&mut g));
+    let Ok(Turn::After(f)) = test.asks_again(HERE, "f", f) else { panic!("f is on trial from five addresses") };
+    assert!(is_told(&mut g));
+    let Ok(Turn::Now(g)) = test.asks_again(HERE, "g", g) else { panic!("four users are on trial here") };
+    drop(f);
+    trials.into_iter().chain(elsewhere).chain([g]).for_each(Trial::withdrawn);
+    assert!(test.throttle.state().trials.is_empty());
+}
+
+/// A place that was offered and not taken is the next one's.
+#[test]
+fn who_leaves_the_queue_passes_his_place_on() {
+    let test = Test::new();
+    let mut trials: Vec<Trial> = (0..5).map(|_| test.tries(HERE, "bob")).collect();
+    let (first, mut second) = (test.waits(HERE, "bob"), test.waits(HERE, "bob"));
+    trials.pop().unwrap().withdrawn();
+    assert!(!is_told(&mut second));
+    drop(first);
+    assert!(is_told(&mut second));
+    trials.into_iter().for_each(Trial::withdrawn);
+}
+
+#[test]
+fn a_backend_that_hangs_up_has_said_no_to_strangers_alone() {
+    let test = Test::new();
+    for user in ["bob", "anna"] {
+        if user == "anna" {
+            test.succeeds(HERE, user).unwrap();
+        }
+        for _ in 0..5 {
+            let Ok(Turn::Now(trial)) = test.throttle.begin(HERE.parse().unwrap(), user.as_bytes(), test.now, None)
+            else {
+                break;
+            };
+            trial.doubtful(test.now).unwrap();
+        }
+    }
+    assert_eq!((test.check(HERE, "bob"), test.check(HERE, "anna")), (Err(Refusal::LoginBanned), Ok(())));
+}
+
+/// A reload that counts nothing any more, or more than before, keeps nobody waiting.
+#[test]
+fn another_rule_wakes_all_who_wait() {
+    for rule in [None, Some(FailedLogins { attempts: 9, ..RULE })] {
+        let test = Test::new();
+        let trials: Vec<Trial> = (0..5).map(|_| test.tries(HERE, "bob")).collect();
+        let waits = [test.waits(HERE, "bob"), test.waits(HERE, "bob")];
+        test.throttle.set_rule(rule);
+        for mut waits in waits {
+            assert!(is_told(&mut waits));
+            let Ok(Turn::Now(trial)) = test.asks_again(HERE, "bob", waits) else { panic!("there is room") };
+            trial.withdrawn();
+        }
+        trials.into_iter().for_each(Trial::withdrawn);
+    }
 }
 
 #[test]

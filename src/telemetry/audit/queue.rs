@@ -227,6 +227,8 @@ impl Queue {
         }
         self.looks_for_room(&state);
         self.came.notify_all();
+        // One that slept too long may still wait, and would take the new one's call.
+        self.work.notify_all();
         (state.writer, next)
     }
 
@@ -238,16 +240,18 @@ impl Queue {
             Rest::Stuck(pause) => (true, Some(pause)),
         };
         let mut state = self.state();
+        let mut timed_out = false;
         loop {
             match () {
                 () if state.writer != writer => return Work::Dismissed,
                 () if !stuck && state.fills_hand() => return state.in_hand(),
                 () if !state.coming.is_empty() => return Work::Leave,
                 () if state.closed => return Work::End,
+                () if timed_out && stuck => return state.in_hand(),
+                () if timed_out => return Work::Nothing,
                 () => {}
             }
             state.asleep = true;
-            let timed_out;
             (state, timed_out) = match pause {
                 None => (self.work.wait(state).unwrap_or_else(PoisonError::into_inner), false),
                 Some(pause) => {
@@ -256,9 +260,6 @@ impl Queue {
                 }
             };
             state.asleep = false;
-            if timed_out {
-                return if stuck { state.in_hand() } else { Work::Nothing };
-            }
         }
     }
 

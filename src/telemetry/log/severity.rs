@@ -62,6 +62,7 @@ impl Severity {
             | Refusal::TlsRequired
             | Refusal::NotLoggedIn
             | Refusal::UserFirst
+            | Refusal::AccountNotAsked
             | Refusal::LoginIncorrect
             | Refusal::AlreadySecured
             | Refusal::UnknownMechanism
