@@ -35,9 +35,14 @@ fn options_in_one_word(argument: &[u8]) -> (bool, &[u8]) {
     (argument[..end].contains(&b'R'), argument.get(end + 1..).unwrap_or_default())
 }
 
-/// As Pure-FTPd takes options of NLST and MLSD: with the word it takes away the blank behind it, and one byte more.
+/// What may be left of an earlier command.
+const LEFT: &[u8] = b"/secret";
+
+/// As Pure-FTPd takes options of NLST and MLSD: with the word it takes away the blank behind it, and one byte more. Behind a
+/// single word it reads what is left of an earlier command.
 fn first_letter_taken(argument: &[u8]) -> &[u8] {
-    let mut rest = argument.iter().position(is_blank).map_or(&[][..], |blank| &argument[blank + 1..]);
+    let Some(blank) = argument.iter().position(is_blank) else { return LEFT };
+    let mut rest = &argument[blank + 1..];
     while let Some((first, behind)) = rest.split_first() {
         rest = behind;
         if !is_blank(first) {

@@ -1,11 +1,12 @@
 //! A running gateway.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -47,10 +48,9 @@ struct Admin {
 
 /// Keeps bans and used codes in `state_dir`.
 struct Keeper {
-    folder: PathBuf,
-    admission: Arc<Admission>,
-    used_codes: Arc<UsedCodes>,
+    // Dropped first: who is dropped without a good-bye keeps nothing more.
     tasks: JoinSet<()>,
+    folder: watch::Sender<PathBuf>,
 }
 
 /// The gateway cannot start.
@@ -230,6 +230,9 @@ impl Gateway {
         old.bandwidths.set_limits(settings.bandwidth);
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
+        if let (Some(keeper), Some(folder)) = (&self.keeper, &settings.tls.state_dir) {
+            keeper.follow(folder);
+        }
         // What is bound stays bound, so the next reload still says so.
         let bound = std::mem::replace(&mut *current, settings);
         current.listeners = bound.listeners;
@@ -326,19 +329,35 @@ impl Keeper {
     fn start(folder: PathBuf, admission: &Arc<Admission>, used_codes: &Arc<UsedCodes>) -> Self {
         kept::restore(&folder, admission);
         kept_codes::restore(&folder, used_codes);
-        let (admission, used_codes) = (Arc::clone(admission), Arc::clone(used_codes));
+        let bans = (Arc::clone(admission), admission.throttle().version());
+        let codes = (Arc::clone(used_codes), UsedCodes::version(used_codes));
+        let (folder, watched) = watch::channel(folder);
         let mut tasks = JoinSet::new();
-        let bans = (admission.throttle().version(), UsedCodes::version(&used_codes));
-        tasks.spawn(kept::keep(folder.clone(), Arc::clone(&admission), bans.0));
-        tasks.spawn(kept::keep(folder.clone(), Arc::clone(&used_codes), bans.1));
-        Self { folder, admission, used_codes, tasks }
+        tasks.spawn(kept::keep(watched.clone(), bans.0, bans.1));
+        tasks.spawn(kept::keep(watched, codes.0, codes.1));
+        Self { tasks, folder }
+    }
+
+    /// From now on in this folder, beginning with all that there is.
+    fn follow(&self, folder: &Path) {
+        self.folder.send_if_modified(|own| {
+            let is_another = own != folder;
+            if is_another {
+                *own = folder.to_owned();
+            }
+            is_another
+        });
     }
 
     /// Keeps what is there at the end.
-    async fn stop(mut self) {
-        self.tasks.shutdown().await;
-        kept::save_at_the_end(self.folder.clone(), self.admission, kept::PATIENCE).await;
-        kept::save_at_the_end(self.folder, self.used_codes, kept::PATIENCE).await;
+    async fn stop(self) {
+        let Self { mut tasks, folder } = self;
+        drop(folder);
+        let kept = async { while tasks.join_next().await.is_some() {} };
+        // One file may be being written, and then comes the last.
+        if tokio::time::timeout(2 * kept::PATIENCE, kept).await.is_err() {
+            tracing::error!("state_dir: the disk takes too long. The last bans and used codes may not be kept");
+        }
     }
 }
 

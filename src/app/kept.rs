@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::daemon::{hex, unhex};
 use crate::policy::{Admission, Kept, Origin, Subject, UserKey};
@@ -80,17 +81,29 @@ pub(super) fn restore(folder: &Path, admission: &Admission) {
     }
 }
 
-/// Keeps what is new, from time to time, until it is dropped.
-pub(super) async fn keep<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>, mut kept: u64) {
-    let mut failed = false;
+/// Keeps what is new, from time to time; all of it when the folder is another one, and at the end, which has come when nobody
+/// says any more which folder it is. `kept` is the version that is there already.
+pub(super) async fn keep<K: Keepsake>(mut folder: watch::Receiver<PathBuf>, keepsake: Arc<K>, mut kept: u64) {
+    let (mut failed, mut moved) = (false, false);
     loop {
-        tokio::time::sleep(PAUSE).await;
+        let ended = tokio::select! {
+            () = tokio::time::sleep(PAUSE) => false,
+            changed = folder.changed() => {
+                (failed, moved) = (false, true);
+                changed.is_err()
+            }
+        };
         let version = keepsake.version();
-        if version == kept {
+        if version == kept && !moved {
             continue;
         }
-        match save(folder.clone(), Arc::clone(&keepsake)).await {
-            Ok(()) => (kept, failed) = (version, false),
+        let into = folder.borrow_and_update().clone();
+        if ended {
+            save_at_the_end(into, keepsake, PATIENCE).await;
+            return;
+        }
+        match save(into, Arc::clone(&keepsake)).await {
+            Ok(()) => (kept, failed, moved) = (version, false, false),
             // It is tried again, and said once.
             Err(error) if !failed => {
                 failed = true;
@@ -108,7 +121,7 @@ async fn save<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>) -> io::Result<()> 
 }
 
 /// The same when the process ends. A disk that hangs keeps no process from its end.
-pub(super) async fn save_at_the_end<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>, patience: Duration) {
+async fn save_at_the_end<K: Keepsake>(folder: PathBuf, keepsake: Arc<K>, patience: Duration) {
     let saved = tokio::time::timeout(patience, save(folder, keepsake)).await;
     if let Err(error) = saved.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         tracing::error!(%error, "{}", K::WORDS);

@@ -306,6 +306,36 @@ async fn bans_outlast_a_restart() {
     logs_in(&stage, "127.0.0.1", "anna").await;
 }
 
+async fn is_written(stage: &Stage, file: &Path) {
+    let written = async {
+        while !file.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    stage.transcript.soon(&file.display().to_string(), written).await;
+}
+
+/// With a reload. What was known before goes along, although nothing new happens; and what happens afterwards is kept there.
+#[tokio::test]
+async fn bans_go_along_into_another_folder() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let stage = Stage::start(strict().state_dir(old.path())).await;
+    fails(&stage, "127.0.0.1", "bob").await;
+    fails_for_the_last_time(&stage, "127.0.0.1", "bob").await;
+    is_written(&stage, &old.path().join("bans.jsonl")).await;
+    assert!(stage.reloads(&strict().state_dir(new.path())).await.is_empty());
+    is_written(&stage, &new.path().join("bans.jsonl")).await;
+    let before = std::fs::read_to_string(old.path().join("bans.jsonl")).unwrap();
+    fails(&stage, "127.0.0.2", "anna").await;
+    fails_for_the_last_time(&stage, "127.0.0.2", "anna").await;
+    stops(stage).await;
+    assert_eq!(std::fs::read_to_string(old.path().join("bans.jsonl")).unwrap(), before);
+    let stage = Stage::start(strict().state_dir(new.path())).await;
+    for (address, user) in [("127.0.0.1", "bob"), ("127.0.0.2", "anna")] {
+        is_banned(&stage, address, user, "login_banned").await;
+    }
+}
+
 /// He is known at his address, and strangers do not shut him out there, whatever the gateway's age.
 #[tokio::test]
 async fn who_is_known_from_where_outlasts_a_restart() {
@@ -328,12 +358,7 @@ async fn bans_are_kept_while_the_gateway_runs() {
     fails(&stage, "127.0.0.1", "bob").await;
     fails_for_the_last_time(&stage, "127.0.0.1", "bob").await;
     let file = folder.path().join("bans.jsonl");
-    let written = async {
-        while !file.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    stage.transcript.soon("the file of bans", written).await;
+    is_written(&stage, &file).await;
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("\"kind\":\"login\"") && !text.contains("PASS"), "{text}");
     // Who has failed where is nobody else's business.

@@ -131,18 +131,23 @@ async fn a_code_counts_once_also_after_a_reload() {
     lets_in(&mut client, &mut actor).await;
 }
 
-/// Of a second gateway, behind a stop of the first or behind its death a moment later.
+/// Of a second gateway, behind a stop of the first or behind its death a moment later; and behind a reload with another
+/// `state_dir`.
 #[tokio::test]
 async fn a_code_counts_once_also_after_a_restart() {
-    for dies in [false, true] {
-        let (secrets, folder) = (Secrets::new(), tempfile::tempdir().unwrap());
+    for (dies, moves) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (secrets, folder, other) = (Secrets::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = if moves { &other } else { &folder };
         let start = || Stage::start(secrets.setup("").state_dir(folder.path()));
-        let stage = start().await;
+        let stage = Stage::start(secrets.setup("").state_dir(first.path())).await;
         let mut client = stage.secured_client().await;
         let mut actor = names(&stage, &mut client, "bob").await;
         let used = code(0);
         client.says(format!("PASS sesame:{used}")).await;
         lets_in(&mut client, &mut actor).await;
+        if moves {
+            stage.reloads(&secrets.setup("").state_dir(folder.path())).await;
+        }
         if dies {
             let written = async {
                 while !folder.path().join("used-codes.jsonl").exists() {

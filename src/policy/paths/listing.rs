@@ -29,9 +29,9 @@ impl Start<'_> {
                 return None;
             }
         }
-        // Pure-FTPd takes away the first letter of what stands behind options: of `NLST -a x/secret` it lists `/secret`, and
-        // of `NLST -a -b` it lists `b`.
-        if options && verb == Verb::Nlst && trimmed.trim_ascii_end().contains(&b' ') {
+        // Pure-FTPd takes away the first letter of what stands behind them: of `NLST -a x/secret` it lists `/secret`. Where
+        // nothing stands there, it reads on in what is left of an earlier command.
+        if options && verb == Verb::Nlst {
             return None;
         }
         let (path, mut something) = self.listed(if rest.is_empty() { b"." } else { rest })?;

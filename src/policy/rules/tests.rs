@@ -294,10 +294,10 @@ fn options_of_a_listing_lead_nowhere() {
     );
 }
 
-/// Pure-FTPd takes them for options too where no other server does, and takes away the first letter of the name behind
-/// them: `NLST -a x/secret` lists `/secret`.
+/// Pure-FTPd takes away the first letter of the name behind them: `NLST -a x/secret` lists `/secret`. Where no name stands
+/// behind them, it finds one in what is left of an earlier command.
 #[test]
-fn where_servers_have_no_options_a_name_behind_them_is_not_known() {
+fn nlst_and_mlsd_have_no_options() {
     let rules = || vec![rule("*", &["read"], &[], &["/home/**"])];
     for verb in ["NLST", "MLSD"] {
         for name in ["x..", "x/secret", "x../y", "/home/x", "x", "-x"] {
@@ -307,8 +307,8 @@ fn where_servers_have_no_options_a_name_behind_them_is_not_known() {
     table(
         rules(),
         &[
-            ("a", "NLST -la", FINE),
-            ("a", "NLST -la ", FINE),
+            ("a", "NLST -la", UNKNOWN),
+            ("a", "NLST  -la", UNKNOWN),
             ("a", "NLST x", FINE),
             ("a", "MLSD x", FINE),
             ("a", "MLSD -a", UNKNOWN),

@@ -259,7 +259,8 @@ impl Queue {
                     (woken, timeout.timed_out())
                 }
             };
-            state.asleep = false;
+            // It may be another one that sleeps by now.
+            state.asleep &= state.writer != writer;
         }
     }
 

@@ -82,9 +82,13 @@ impl Queue {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        // Otherwise it has been woken, or looks by itself when it is done: a call to the system for each line is spared.
+        let waits = state.lines.is_empty() && !state.writing;
         state.lines.extend_from_slice(line);
         drop(state);
-        self.wake.notify_one();
+        if waits {
+            self.wake.notify_one();
+        }
     }
 
     /// Writes what comes until the end has come, in this thread. `tell` logs that so many lines are missing.
