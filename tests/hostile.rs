@@ -133,6 +133,31 @@ async fn comes_to_rest(gateway: &Gateway, quiet: (usize, usize)) {
     }
 }
 
+/// What came of handshakes on one of the legs.
+#[derive(Debug)]
+struct Handshakes {
+    #[expect(dead_code, reason = "it is shown")]
+    place: (&'static str, &'static str),
+    all: f64,
+    good: f64,
+}
+
+impl Handshakes {
+    /// Some have come to their end, and some have not.
+    fn is_shown(&self) -> bool {
+        self.good > 0.5 && self.all - self.good > 0.5
+    }
+}
+
+fn handshakes(metrics: &Metrics) -> [Handshakes; 4] {
+    [("front", "control"), ("front", "data"), ("back", "control"), ("back", "data")].map(|place| {
+        let (leg, channel) = (format!("leg=\"{}\"", place.0), format!("channel=\"{}\"", place.1));
+        let all = counted(metrics, "tls_handshakes_total", &[&leg, &channel]);
+        let good = counted(metrics, "tls_handshakes_total", &[&leg, &channel, "result=\"ok\""]);
+        Handshakes { place, all, good }
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_peers_neither_break_nor_grow_the_gateway_nor_stop_a_good_client() {
     let seconds = std::env::var("HOSTILE_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
@@ -191,7 +216,9 @@ async fn hostile_peers_neither_break_nor_grow_the_gateway_nor_stop_a_good_client
     let end = began + Duration::from_secs(seconds);
     let mut good = 0;
     let mut full_grown = None;
-    while Instant::now() < end {
+    // On a busy machine it takes longer until all legs have been seen: that is no fault of the gateway's.
+    let latest = end + DEADLINE;
+    while Instant::now() < end || (Instant::now() < latest && handshakes(&metrics).iter().any(|leg| !leg.is_shown())) {
         let going_on = timeout(DEADLINE, good::good_client(explicit));
         going_on.await.expect("a good client is kept waiting").expect("a good client is not served");
         good += 1;
@@ -212,12 +239,9 @@ async fn hostile_peers_neither_break_nor_grow_the_gateway_nor_stop_a_good_client
     assert!(after.saturating_sub(before) < GROWTH, "memory has grown from {before} to {after} bytes");
     assert_eq!(PANICS.load(Ordering::Relaxed), 0, "something panicked, see above");
     // And that they came as far as they were meant to.
-    for (leg, channel) in [("front", "control"), ("front", "data"), ("back", "control"), ("back", "data")] {
-        let (leg, channel) = (format!("leg=\"{leg}\""), format!("channel=\"{channel}\""));
-        let all = counted(&metrics, "tls_handshakes_total", &[&leg, &channel]);
-        let good = counted(&metrics, "tls_handshakes_total", &[&leg, &channel, "result=\"ok\""]);
-        println!("{leg} {channel}: {all} handshakes, of which {good} came to their end");
-        assert!(good > 0.5 && all - good > 0.5, "{leg} {channel}: {good} of {all} handshakes show nothing");
+    for handshakes in handshakes(&metrics) {
+        println!("{handshakes:?}");
+        assert!(handshakes.is_shown(), "{handshakes:?} show nothing");
     }
     backends.abort_all();
 }
