@@ -97,8 +97,12 @@ impl Server {
         let from_the_root = name.starts_with(b"/");
         let deed = |touched, folder| Deed { kind: Kind::Asks, touched, folder, from_the_root };
         let asked: Names = self.walk(seat, if name.is_empty() { b"." } else { name });
-        if asked.iter().flatten().any(|byte| b"*?[".contains(byte)) {
-            let found = self.all().filter(|path| fits(&asked, path)).collect::<Vec<_>>();
+        // Only what is asked for is a pattern: the folder that the session is in is there already, whatever it is called.
+        if name.iter().any(|byte| b"*?[".contains(byte)) {
+            let here = self.path(self.seats[seat].here);
+            let stays = !from_the_root && !name.split(|byte| *byte == b'/').any(|name| name == b"..");
+            let fitting = self.all().filter(|path| fits(&asked, path) && (!stays || path.starts_with(&here)));
+            let found = fitting.collect::<Vec<_>>();
             let within = found.iter().flat_map(|found| if recursive { self.below(found) } else { vec![found.clone()] });
             return deed(within.collect(), None);
         }
