@@ -161,8 +161,11 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
             Input::Drain
         } else {
             tokio::select! {
-                // What the backend has said already is no reply to what the client says now, so it is heard first.
                 biased;
+                // A ClientHello is answered before the 150 goes. Node's basic-ftp ends an empty upload when it hears that,
+                // be it in the middle of its handshake.
+                news = stand.pair.next() => news,
+                // What the backend has said already is no reply to what the client says now, so it is heard first.
                 event = stand.back.turn(wants_replies), if !back_gone => match event {
                     Ok(BackEvent::Drained) => continue,
                     Ok(BackEvent::Line(line)) => {
@@ -187,7 +190,6 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                         Input::ClientGone(lobby.context.client_closed(&why))
                     }
                 },
-                news = stand.pair.next() => news,
                 expired = expiry(timer) => {
                     if expired == Timer::DataConnect {
                         stand.pair.client_is_late();
