@@ -149,7 +149,7 @@ impl World<'_> {
             Step::DropData => {
                 self.news.retain(|news| !matches!(news, Input::Front(_) | Input::Back(_) | Input::Pumped(_)));
             }
-            Step::SecureControl(_) | Step::ClearControl | Step::Reinitialise | Step::LoginAgain(_) | Step::End(..) => {
+            Step::SecureControl(_) | Step::Reinitialise | Step::LoginAgain(_) | Step::End(..) => {
                 assert_eq!(self.changes, 0, "a change is told of before the end");
                 self.over = true
             }
@@ -164,6 +164,8 @@ impl World<'_> {
                     self.news.push(Input::Front(FrontNews::Lapsed(Refusal::PortNeedsResumption)));
                 }
             }
+            // What was sent ahead of it came under TLS, and goes on.
+            Step::ClearControl => self.finals += 1,
             Step::Aim(..)
             | Step::AimBack(_)
             | Step::Direct(_)
