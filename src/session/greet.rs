@@ -211,7 +211,7 @@ impl Lobby {
     /// CCC: 200 under TLS, then plain. PROT stays as it was (RFC 4217 §12.3).
     pub(super) async fn unsecure(mut self) -> Result<Self, Leave> {
         self.answer(&Reply::new(200, "The control connection is clear from now on."));
-        self.end_tls().await
+        self.end_tls(None).await
     }
 
     /// REIN: as after the greeting. Its reply goes out under TLS (RFC 4217 §13), then TLS ends on an explicit listener;
@@ -231,14 +231,8 @@ impl Lobby {
         }
         self.sni = None;
         self.tls = None;
-        let (deadline, mut course) = (self.deadline, self.context.course.clone());
-        // In the middle of the end of TLS nothing can be said any more.
-        let left = |by, why| Leave::silently(None, by, Stage::Greeting, why);
-        tokio::select! {
-            ended = self.end_tls() => ended,
-            () = sleep_until(deadline) => Err(left(By::Client, Why::Reason(Reason::LoginTimeout))),
-            _ = course.wait_for(|course| *course != Course::Serve) => Err(left(By::Gateway, Why::Refused(Refusal::Draining))),
-        }
+        let login = self.deadline;
+        self.end_tls(Some(login)).await
     }
 
     pub(super) fn answer(&mut self, reply: &Reply) {
@@ -324,18 +318,29 @@ impl Lobby {
         }
     }
 
-    async fn end_tls(self) -> Result<Self, Leave> {
+    /// What is answered goes out, then TLS ends: by the end of the login where there is one, and no drain waits for it.
+    async fn end_tls(self, login: Option<Instant>) -> Result<Self, Leave> {
         let Self { mut front, context, .. } = self;
-        let ended = match front.flush().await {
-            Ok(()) => front.unsecure().await,
-            Err(why) => Err(why),
+        let mut course = context.course.clone();
+        let ending = async {
+            front.flush().await?;
+            front.unsecure().await
         };
-        match ended {
-            Ok(front) => Ok(Self { front, context, ..self }),
-            Err(why) => {
-                let reason = context.client_closed(&why);
-                Err(Leave::silently(None, By::Client, Stage::Greeting, Why::Reason(reason)))
+        let late = async {
+            match login {
+                Some(login) => sleep_until(login).await,
+                None => std::future::pending().await,
             }
+        };
+        // In the middle of the end of TLS nothing can be said any more.
+        let left = |by, why| Err(Leave::silently(None, by, Stage::Greeting, why));
+        tokio::select! {
+            ended = ending => match ended {
+                Ok(front) => Ok(Self { front, context, ..self }),
+                Err(why) => left(By::Client, Why::Reason(context.client_closed(&why))),
+            },
+            () = late => left(By::Client, Why::Reason(Reason::LoginTimeout)),
+            _ = course.wait_for(|course| *course != Course::Serve) => left(By::Gateway, Why::Refused(Refusal::Draining)),
         }
     }
 

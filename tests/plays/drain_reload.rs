@@ -39,6 +39,17 @@ async fn a_drain_does_not_wait_for_the_end_of_tls() {
     scene.stage.is_empty().await;
 }
 
+/// The same of one that has said CCC.
+#[tokio::test]
+async fn a_drain_does_not_wait_for_ccc() {
+    let mut scene = Scene::open(Setup::new().with("tls", "clear_command_channel: allow")).await;
+    scene.client.says_and_hears("CCC", "200 ").await;
+    let drain = tokio::time::timeout(DEADLINE, scene.stage.gateway.drain()).await;
+    assert_eq!(drain.unwrap(), Drain::Finished);
+    scene.stage.counts("sessions_total{listener=\"explicit\",outcome=\"draining\"}", 1).await;
+    scene.stage.is_empty().await;
+}
+
 #[tokio::test]
 async fn a_drain_takes_no_new_sessions() {
     let scene = Scene::plain().await;
