@@ -333,14 +333,14 @@ impl Lobby {
             }
         };
         // In the middle of the end of TLS nothing can be said any more.
-        let left = |by, why| Err(Leave::silently(None, by, Stage::Greeting, why));
+        let left = |by, why| Leave::silently(None, by, Stage::Greeting, why);
         tokio::select! {
             ended = ending => match ended {
                 Ok(front) => Ok(Self { front, context, ..self }),
-                Err(why) => left(By::Client, Why::Reason(context.client_closed(&why))),
+                Err(why) => Err(left(By::Client, Why::Reason(context.client_closed(&why)))),
             },
-            () = late => left(By::Client, Why::Reason(Reason::LoginTimeout)),
-            _ = course.wait_for(|course| *course != Course::Serve) => left(By::Gateway, Why::Refused(Refusal::Draining)),
+            () = late => Err(left(By::Client, Why::Reason(Reason::LoginTimeout))),
+            _ = course.wait_for(|course| *course != Course::Serve) => Err(left(By::Gateway, Why::Refused(Refusal::Draining))),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -15,6 +16,12 @@ const RULES: &str = r#"[
   { listener: explicit4, allow: [read, write, delete, rename], paths: ["/out/**"] },
   { listener: implicit4, deny: ["SITE CHMOD"] },
 ]"#;
+
+/// A session that can say any command, on the explicit or the implicit listener.
+fn client(implicit: bool, front: &Front, backend: &Backend, folder: &Path) -> Ftplib {
+    let way = Way { implicit, version: "1.3", ipv6: false, data: Data::Epsv };
+    Ftplib::start(Target::new(front, way, &backend.user, &backend.password, folder), false)
+}
 
 fn replies(client: &mut Ftplib, commands: &[&str]) -> Vec<String> {
     let answer = client.order(json!({ "do": "replies", "commands": commands }));
@@ -43,10 +50,7 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
         backend.put("x.key", b"secret");
         backend.put("out/ok", b"fine");
         let front = Front::start(&backend, Wishes { commands: RULES, ..Wishes::default() }, folder.path());
-        let start = |implicit| {
-            let way = Way { implicit, version: "1.3", ipv6: false, data: Data::Epsv };
-            Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false)
-        };
+        let start = |implicit| client(implicit, &front, &backend, folder.path());
         let (mut first, mut second, mut other) = (start(false), start(false), start(true));
         let good = |reply: &str| reply.starts_with(['2', '3']);
         let unknown = |reply: &str| reply.contains("path_unknown");
@@ -93,8 +97,7 @@ fn no_verb_ends_in_stat() {
     let folder = crate::matrix::scratch();
     let backend = Setup::plain(Kind::Pyftpdlib).start(&folder.path().join("backend"));
     let front = Front::start(&backend, Wishes::default(), folder.path());
-    let way = Way { implicit: false, version: "1.3", ipv6: false, data: Data::Epsv };
-    let mut client = Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false);
+    let mut client = client(false, &front, &backend, folder.path());
     all(&mut client, &["ZSTAT", "xstat", "XABOR", "ZQUIT"], |reply| reply.contains("not_implemented"));
     // What it does not know is its own to say.
     all(&mut client, &["STATZ"], |reply| reply.starts_with("500"));
@@ -114,8 +117,7 @@ fn no_end_of_a_line_is_a_command_of_its_own() {
     backend.put("victim", b"precious");
     let wishes = Wishes { commands: "[{ allow: [read] }]", ..Wishes::default() };
     let front = Front::start(&backend, wishes, folder.path());
-    let way = Way { implicit: false, version: "1.3", ipv6: false, data: Data::Epsv };
-    let mut client = Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false);
+    let mut client = client(false, &front, &backend, folder.path());
     let hidden: Vec<String> = (500..520).map(|buffer| format!("{:A<buffer$}DELE victim", "SIZE ")).collect();
     let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
     all(&mut client, &hidden, |reply| reply.contains("line_too_long_for_server"));
@@ -143,8 +145,7 @@ fn no_word_of_a_listing_leads_out() {
     backend.put("out/ok", b"fine");
     let rules = format!("[{{ allow: [read, write, delete, rename], paths: [\"{}/out/**\"] }}]", backend.root.display());
     let front = Front::start(&backend, Wishes { commands: rules.leak(), ..Wishes::default() }, folder.path());
-    let way = Way { implicit: false, version: "1.3", ipv6: false, data: Data::Epsv };
-    let mut client = Ftplib::start(Target::new(&front, way, &backend.user, &backend.password, folder.path()), false);
+    let mut client = client(false, &front, &backend, folder.path());
     let good = |reply: &str| reply.starts_with('2');
     all(&mut client, &["CWD out", "STAT ok", "STAT -a ok", "STAT ok ok", "STAT o?"], good);
     let out =

@@ -202,10 +202,7 @@ async fn a_right_password_behind_the_ban_wins_nothing() {
         clients.push((client, backend));
     }
     let mut late = secured(&stage, "127.0.0.1").await;
-    late.says("USER bob").await;
-    let mut behind = stage.backend().welcomes().await;
-    behind.hears_and_says("USER bob", "331 Password").await;
-    late.hears("331 ").await;
+    let mut behind = stage.asks_for_a_password("bob", &mut late).await;
     for (at, (mut client, mut backend)) in clients.into_iter().enumerate() {
         backend.says(if at == 2 { "230 In" } else { "530 No" }).await;
         match at {

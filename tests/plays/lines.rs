@@ -91,10 +91,7 @@ async fn a_login_that_could_be_two_commands_at_the_server_goes_nowhere() {
     client.hears("331 ").await;
     client.says(format!("PASS {}", "x".repeat(500))).await;
     client.refused(500, "line_too_long").await;
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
     for verb in ["PASS", "ACCT"] {
         client.says(format!("{verb} {}", "x".repeat(500))).await;
         client.refused(500, "line_too_long").await;

@@ -34,10 +34,7 @@ async fn logged_in_straight_after_user() {
 async fn an_account_is_asked_for() {
     let stage = Stage::plain().await;
     let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
     client.says("PASS sesame").await;
     backend.hears_and_says("PASS sesame", "332 Account").await;
     client.hears("332 Account").await;
@@ -111,10 +108,7 @@ async fn pass_without_user_is_503() {
 async fn a_wrong_password_may_be_tried_again() {
     let stage = Stage::plain().await;
     let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
     client.says("PASS wrong").await;
     backend.hears_and_says("PASS wrong", "530 No").await;
     client.hears("530 No").await;
@@ -269,22 +263,14 @@ async fn names_without_a_password_count_for_the_whole_session() {
     for _ in 0..2 {
         backends.push(stage.logs_in(&mut client).await);
         for _ in 0..2 {
-            backends.push(names_bob(&stage, &mut client).await);
+            backends.push(stage.asks_for_a_password("bob", &mut client).await);
             client.says_and_hears("REIN", "220 ").await;
         }
     }
     backends.push(stage.logs_in(&mut client).await);
-    backends.push(names_bob(&stage, &mut client).await);
+    backends.push(stage.asks_for_a_password("bob", &mut client).await);
     client.says("USER bob").await;
     client.refused(421, "too_many_login_attempts").await;
-}
-
-async fn names_bob(stage: &Stage, client: &mut Client) -> Actor {
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
-    backend
 }
 
 /// A slip of the finger is corrected as before, and at once.
@@ -292,10 +278,7 @@ async fn names_bob(stage: &Stage, client: &mut Client) -> Actor {
 async fn another_name_before_the_password_is_taken() {
     let stage = Stage::plain().await;
     let mut client = stage.secured_client().await;
-    client.says("USER bbo").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bbo", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bbo", &mut client).await;
     client.says("USER bob").await;
     backend.hears_and_says("USER bob", "331 Password").await;
     client.hears("331 ").await;
@@ -327,10 +310,7 @@ async fn user_after_login_begins_anew() {
 async fn a_slow_login_is_waited_for() {
     let stage = Stage::start(Setup::new().with("timeouts", "backend_connect: 100ms")).await;
     let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
     client.says("PASS sesame").await;
     backend.hears("PASS sesame").await;
     // The backend computes, for several times the deadline.
@@ -462,10 +442,7 @@ async fn a_backend_that_says_421_to_user_or_pass() {
 async fn a_backend_that_closes_instead_of_answering_pass() {
     let stage = Stage::plain().await;
     let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
     client.says("PASS sesame").await;
     backend.hears("PASS sesame").await;
     backend.talk.finishes().await;

@@ -49,10 +49,7 @@ async fn is_nowhere(stage: &Stage, secret: &str) {
 async fn no_password_in_any_log_line() {
     let stage = Stage::start(audited()).await;
     let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
     // Wrong, right, an account, and another one after login.
     client.says(format!("PASS wrong-{PASSWORD}")).await;
     backend.hears_and_says(&format!("PASS wrong-{PASSWORD}"), "530 No").await;
@@ -86,10 +83,7 @@ async fn no_code_and_no_password_beside_it() {
     let stage = Stage::start(audited().with("access", totp)).await;
     let mut client = stage.secured_client().await;
     for proofs in [&[format!("PASS {PASSWORD}:{code}")][..], &[format!("PASS {PASSWORD}"), format!("ACCT {code}")]] {
-        client.says("USER bob").await;
-        let mut backend = stage.backend().welcomes().await;
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
+        let _backend = stage.asks_for_a_password("bob", &mut client).await;
         for proof in proofs {
             client.says(proof).await;
             client.reply("332 or 530").await;
@@ -135,10 +129,7 @@ async fn no_password_when_the_backend_breaks_over_it() {
     for answer in ["421 No more", "nonsense", ""] {
         let stage = Stage::start(audited()).await;
         let mut client = stage.secured_client().await;
-        client.says("USER bob").await;
-        let mut backend = stage.backend().welcomes().await;
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
+        let mut backend = stage.asks_for_a_password("bob", &mut client).await;
         client.says(format!("PASS {secret}")).await;
         backend.hears(&format!("PASS {secret}")).await;
         if answer.is_empty() {

@@ -105,10 +105,7 @@ async fn login_is_not_made_longer_by_commands_sent_ahead() {
 async fn login_between_user_and_pass() {
     let stage = Stage::start(timeouts("login: 300ms")).await;
     let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER bob", "331 Password").await;
-    client.hears("331 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
     client.refused(421, "login_timeout").await;
     backend.hears("QUIT").await;
     assert_eq!(backend.ends().await, End::Fin);

@@ -86,10 +86,7 @@ async fn the_client_between_user_and_pass() {
         let stage = Stage::plain().await;
         let (other, actor) = bystander(&stage).await;
         let mut client = stage.secured_client().await;
-        client.says("USER bob").await;
-        let mut backend = stage.backend().welcomes().await;
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
+        let mut backend = stage.asks_for_a_password("bob", &mut client).await;
         goes(&mut client.talk, way).await;
         backend.hears("QUIT").await;
         backend.ends().await;
@@ -104,10 +101,7 @@ async fn the_client_while_the_backend_thinks_about_its_password() {
         let stage = Stage::plain().await;
         let (other, actor) = bystander(&stage).await;
         let mut client = stage.secured_client().await;
-        client.says("USER bob").await;
-        let mut backend = stage.backend().welcomes().await;
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
+        let mut backend = stage.asks_for_a_password("bob", &mut client).await;
         client.says("PASS sesame").await;
         backend.hears("PASS sesame").await;
         goes(&mut client.talk, way).await;
@@ -126,10 +120,7 @@ async fn the_client_while_the_backend_never_answers_its_password() {
         let stage = Stage::start(Setup::new().with("timeouts", "backend_reply: 1s")).await;
         let (other, actor) = bystander(&stage).await;
         let mut client = stage.secured_client().await;
-        client.says("USER bob").await;
-        let mut backend = stage.backend().welcomes().await;
-        backend.hears_and_says("USER bob", "331 Password").await;
-        client.hears("331 ").await;
+        let mut backend = stage.asks_for_a_password("bob", &mut client).await;
         client.says("PASS sesame").await;
         backend.hears("PASS sesame").await;
         goes(&mut client.talk, way).await;

@@ -176,13 +176,19 @@ impl Stage {
         &self.backends[0]
     }
 
+    /// A client gives a name, and the first backend asks for its password.
+    pub(crate) async fn asks_for_a_password(&self, user: &str, client: &mut Client) -> Actor {
+        let named = format!("USER {user}");
+        client.says(&named).await;
+        let mut actor = self.backend().welcomes().await;
+        actor.hears_and_says(&named, "331 Password please").await;
+        client.hears("331 ").await;
+        actor
+    }
+
     /// `bob` logs in; the first backend plays along.
     pub(crate) async fn logs_in(&self, client: &mut Client) -> Actor {
-        client.says("USER bob").await;
-        let mut actor = self.backend().welcomes().await;
-        actor.hears("USER bob").await;
-        actor.says("331 Password please").await;
-        client.hears("331 Password please").await;
+        let mut actor = self.asks_for_a_password("bob", client).await;
         client.says("PASS sesame").await;
         actor.hears("PASS sesame").await;
         actor.says("230 Welcome bob").await;
