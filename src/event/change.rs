@@ -71,7 +71,7 @@ impl ChangeKind {
     pub fn of(command: &Command) -> Option<Self> {
         match command.verb() {
             Verb::Dele => Some(Self::Delete),
-            Verb::Rnto => Some(Self::Rename),
+            Verb::Rnto if command.has_argument() => Some(Self::Rename),
             Verb::Mkd | Verb::Xmkd => Some(Self::MakeDirectory),
             Verb::Rmd | Verb::Xrmd => Some(Self::RemoveDirectory),
             Verb::Mfmt => Some(Self::SetTime),

@@ -146,6 +146,10 @@ pub fn clear(command: Command, rights: &Rights, here: &WorkingDirectory, longest
     if command.verb() == Verb::Rest && !is_offset(command.argument()) {
         return Err(Refusal::Syntax);
     }
+    // The gateway's own way to make a server forget what was to be renamed.
+    if command.verb() == Verb::Rnto && !command.has_argument() {
+        return Err(Refusal::Syntax);
+    }
     rights.check(&command, here)?;
     Ok(Cleared(command))
 }

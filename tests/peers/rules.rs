@@ -87,6 +87,33 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
     }
 }
 
+/// ProFTPD answers all but RNTO, NOOP, STAT and QUIT with 501 from RNFR to RNTO; others would rename the file later, as
+/// Pure-FTPd and pyftpdlib do in any case.
+#[test]
+fn no_server_waits_for_the_rest_of_a_refused_rename() {
+    if crate::left_out() {
+        return;
+    }
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::Pureftpd, Kind::Pyftpdlib, Kind::Inetutils] {
+        let folder = crate::matrix::scratch();
+        let backend = Setup::plain(kind).start(&folder.path().join("backend"));
+        backend.put("one", b"1");
+        let front = Front::start(&backend, Wishes::default(), folder.path());
+        let mut client = client(false, &front, &backend, folder.path());
+        all(&mut client, &["RNFR one"], |reply| reply.starts_with("350"));
+        let long = format!("RNTO {}", "x".repeat(600));
+        all(&mut client, &[&long], |reply| reply.contains("line_too_long_for_server"));
+        all(&mut client, &["PWD", "MKD here"], |reply| reply.starts_with("257"));
+        // The log and the audit say what, where it is not forgotten.
+        let told = replies(&mut client, &["RNTO two"]).remove(0);
+        let unforgetting = matches!(kind, Kind::Pureftpd | Kind::Pyftpdlib);
+        assert_eq!(told.starts_with("250"), unforgetting, "{kind:?}: {told}");
+        drop(client);
+        front.end();
+        backend.end();
+    }
+}
+
 /// pyftpdlib takes the last four letters of a verb that it does not know for ABOR, STAT or QUIT. Its own STAT names both
 /// ends of its control connection.
 #[test]

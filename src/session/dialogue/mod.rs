@@ -58,7 +58,7 @@ pub struct Dialogue {
     restart: Option<u64>,
     /// Files are text to the backend (TYPE A), as they are at first (RFC 959 §5.1).
     ascii: bool,
-    /// The backend has agreed to rename this (RNFR).
+    /// The backend has agreed to rename this (RNFR), and has not heard to what.
     renamed: Option<Object>,
     /// What begins now can be recorded.
     recording: bool,
@@ -329,7 +329,11 @@ impl Dialogue {
             }
             match self.queue.pop_front() {
                 None => return,
-                Some(Pending::Flawed(refusal)) => steps.push(Step::Refuse(Verb::Other, refusal)),
+                Some(Pending::Flawed(refusal)) => {
+                    steps.push(Step::Refuse(Verb::Other, refusal));
+                    // It may have been its RNTO.
+                    self.forget_rename(steps);
+                }
                 Some(Pending::Command(command)) => self.begin(command, steps),
             }
         }
@@ -361,7 +365,24 @@ impl Dialogue {
                 self.send(cleared, steps);
                 self.phase = Phase::Waiting { verb, noted };
             }
-            Err(denied) => steps.push(denied.step()),
+            Err(denied) => {
+                let rename = denied.verb() == Verb::Rnto;
+                steps.push(denied.step());
+                if rename {
+                    self.forget_rename(steps);
+                }
+            }
+        }
+    }
+
+    /// The backend has agreed to rename, and does not hear to what. Some servers take nothing else before they have
+    /// (ProFTPD: 501 to all but RNTO, NOOP, STAT and QUIT), and others would rename this file with a later RNTO. None can
+    /// rename to nothing, and all have an answer to it. What it was is kept: Pure-FTPd and pyftpdlib do not
+    /// forget it even so.
+    fn forget_rename(&mut self, steps: &mut Vec<Step>) {
+        if self.renamed.is_some() {
+            self.send(Cleared::own_bare(Verb::Rnto), steps);
+            self.phase = Phase::Settling { owed: 1, seen: 0, heard: false };
         }
     }
 

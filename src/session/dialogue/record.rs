@@ -32,6 +32,10 @@ pub(super) struct Denied {
 }
 
 impl Denied {
+    pub(super) fn verb(&self) -> Verb {
+        self.verb
+    }
+
     pub(super) fn step(self) -> Step {
         match self.object {
             Some(object) => Step::Deny(object, self.verb, self.refusal),
@@ -112,7 +116,9 @@ impl Dialogue {
             Noted::Restart(offset) => self.restart = (code.class() == CodeClass::Intermediate).then_some(offset),
             Noted::Type { ascii } if good => self.ascii = ascii,
             Noted::Type { .. } => {}
-            Noted::From(object) => self.renamed = good.then_some(object),
+            // Behind a no some servers would still rename what they agreed to before (pyftpdlib).
+            Noted::From(object) if good => self.renamed = Some(object),
+            Noted::From(_) => {}
             Noted::Change(change) => {
                 let result = if good { ChangeResult::Completed } else { ChangeResult::BackendRefused };
                 steps.push(Step::Changed { change, code: Some(code.number()), result });

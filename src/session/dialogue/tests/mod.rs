@@ -2,6 +2,7 @@
 
 mod ends;
 mod every_end;
+mod renames;
 mod scripts;
 mod unasked;
 mod waiting;
