@@ -124,22 +124,44 @@ impl Routes {
         self.routes.iter().flat_map(|route| route.host.iter().flatten())
     }
 
-    /// The backend of the last route without conditions on the user, for what is asked before USER (FEAT).
-    pub fn default_backend(&self) -> Option<&str> {
-        self.routes.iter().rev().find(|route| route.user.is_none()).or(self.routes.last()).map(|route| &*route.backend)
+    /// The backends that a client may still be sent to whose user nobody knows yet (FEAT before login), and whose host
+    /// neither, where the traveller has none.
+    pub fn possible(&self, traveller: &Traveller<'_>) -> Vec<&str> {
+        let mut found = Vec::new();
+        for route in &self.routes {
+            let host_open = traveller.host.is_none() && route.host.is_some();
+            if !(route.leads_in(traveller) && (host_open || route.is_asked_for(traveller))) {
+                continue;
+            }
+            if !found.contains(&route.backend.as_str()) {
+                found.push(&route.backend);
+            }
+            if route.user.is_none() && !host_open {
+                break;
+            }
+        }
+        found
     }
 }
 
 impl Route {
     fn matches(&self, traveller: &Traveller<'_>) -> bool {
         let user = self.user.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(traveller.user)));
-        let host = self.host.as_ref().is_none_or(|globs| {
+        user && self.is_asked_for(traveller) && self.leads_in(traveller)
+    }
+
+    /// By its name.
+    fn is_asked_for(&self, traveller: &Traveller<'_>) -> bool {
+        self.host.as_ref().is_none_or(|globs| {
             traveller.host.is_some_and(|host| globs.iter().any(|glob| glob.matches(host.as_bytes())))
-        });
+        })
+    }
+
+    /// By where the client comes from and to.
+    fn leads_in(&self, traveller: &Traveller<'_>) -> bool {
         let client = traveller.client.to_canonical();
         let client = self.clients.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&client)));
-        let listener = self.listener.as_ref().is_none_or(|name| name == traveller.listener);
-        user && host && client && listener
+        client && self.listener.as_ref().is_none_or(|name| name == traveller.listener)
     }
 }
 
@@ -174,6 +196,27 @@ mod tests {
         assert_eq!(choose("u", Some("FTP.beta.example"), "198.51.100.9", "public"), Some("beta"));
         assert_eq!(choose("u", Some("ftp.beta.example"), "198.51.100.9", "other"), None);
         assert_eq!(choose("u", None, "::ffff:10.1.2.3", "other"), Some("inside"));
+    }
+
+    #[test]
+    fn before_a_name_is_given_all_are_possible_that_could_be_chosen() {
+        let user = || Some(vec![Glob::new("acme-*").unwrap()]);
+        let host = || Some(vec![Glob::host("ftp.beta.example").unwrap()]);
+        let routes = Routes::new(vec![
+            Route { listener: Some("inner".into()), ..route("inner") },
+            Route { user: user(), ..route("acme") },
+            Route { host: host(), ..route("beta") },
+            Route { user: user(), clients: Some(vec!["10.0.0.0/8".parse().unwrap()]), ..route("ten") },
+            route("rest"),
+            Route { user: user(), ..route("never") },
+        ]);
+        let possible = |host, client, listener| routes.possible(&traveller("", host, client, listener));
+        assert_eq!(possible(None, "192.0.2.1", "inner"), ["inner"]);
+        assert_eq!(possible(None, "192.0.2.1", "x"), ["acme", "beta", "rest"]);
+        assert_eq!(possible(None, "10.1.2.3", "x"), ["acme", "beta", "ten", "rest"]);
+        assert_eq!(possible(Some("ftp.beta.example"), "10.1.2.3", "x"), ["acme", "beta"]);
+        assert_eq!(possible(Some("other"), "192.0.2.1", "x"), ["acme", "rest"]);
+        assert_eq!(Routes::default().possible(&traveller("", None, "192.0.2.1", "x")), [] as [&str; 0]);
     }
 
     #[test]

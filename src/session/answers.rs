@@ -22,8 +22,27 @@ pub(super) fn features(backend: &[Vec<u8>], active: bool) -> Reply {
     Reply::lines(211, lines)
 }
 
+/// The features that each of several backends has, in the words of the first. A client that is told too few does without;
+/// one that is told too many may not (lftp comes anew after fifteen seconds, for each MLSD that was promised).
+pub(super) fn common(mut backends: Vec<Vec<Vec<u8>>>) -> Vec<Vec<u8>> {
+    let Some(mut lines) = backends.pop() else { return Vec::new() };
+    while let Some(others) = backends.pop() {
+        let among = |line: &Vec<u8>, lines: &[Vec<u8>]| lines.iter().any(|other| same_feature(line, other));
+        lines = others.into_iter().filter(|line| among(line, &lines)).collect();
+    }
+    lines
+}
+
+fn same_feature(one: &[u8], other: &[u8]) -> bool {
+    name_of(one).eq_ignore_ascii_case(name_of(other))
+}
+
+fn name_of(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b' ').next().unwrap_or_default()
+}
+
 fn passes(line: &[u8]) -> bool {
-    let name = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let name = name_of(line);
     let own = OWN_FEATURES.iter().any(|own| own.eq_ignore_ascii_case(name));
     !name.is_empty() && !own && disposition(Verb::parse(name)) != Disposition::NotImplemented
 }
@@ -99,6 +118,16 @@ mod tests {
             "211-Features:\r\n AUTH TLS\r\n CLNT\r\n EPSV\r\n HOST\r\n mlst size*;modify*;\r\n PBSZ\r\n PROT\r\n \
              SIZE\r\n211 End\r\n"
         );
+    }
+
+    #[test]
+    fn what_all_have_is_common() {
+        let lines = |lines: &[&str]| lines.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
+        let (one, two) = (lines(&["SIZE", "mlst size*;", "UTF8"]), lines(&["MLST type*;", "size", "MFMT"]));
+        assert_eq!(common(vec![one.clone(), two]), lines(&["SIZE", "mlst size*;"]));
+        assert_eq!(common(vec![one.clone(), Vec::new()]), lines(&[]));
+        assert_eq!(common(vec![one.clone()]), one);
+        assert_eq!(common(Vec::new()), lines(&[]));
     }
 
     #[test]

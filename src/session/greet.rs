@@ -14,7 +14,8 @@ use super::run::{Context, Course, Leave};
 use crate::event::{By, Channel, Event, HandshakeResult, Leg, Object, Reason, Stage, Why};
 use crate::ftp::{Command, Reply, Verb};
 use crate::policy::{
-    ClearCommandChannel, ClientCertificate, Disposition, Mechanism, ProtectionState, Refusal, Requirement, disposition,
+    ClearCommandChannel, ClientCertificate, Disposition, Mechanism, ProtectionState, Refusal, Requirement, Traveller,
+    disposition,
 };
 use crate::tls::{HandshakeFailure, SessionTls};
 
@@ -346,10 +347,16 @@ impl Lobby {
 
     fn answer_features(&mut self) {
         let surroundings = &self.context.surroundings;
-        let default = surroundings.settings.routes.default_backend().and_then(|name| surroundings.pool.get(name));
-        let known = default.and_then(|backend| backend.features());
-        let lines = known.as_deref().map(Vec::as_slice).unwrap_or_default();
-        let reply = answers::features(lines, surroundings.active.is_some());
+        let traveller = Traveller {
+            user: b"",
+            host: self.sni.as_deref().or(self.host.as_deref()),
+            client: self.context.client,
+            listener: &self.context.who.listener,
+        };
+        let possible = surroundings.settings.routes.possible(&traveller);
+        let known = possible.into_iter().map(|name| surroundings.pool.get(name)?.features().as_deref().cloned());
+        let lines = known.collect::<Option<Vec<_>>>().map(answers::common).unwrap_or_default();
+        let reply = answers::features(&lines, surroundings.active.is_some());
         self.answer(&reply);
     }
 

@@ -1,6 +1,8 @@
 //! FEAT is rebuilt from what the gateway does itself and what the backend does behind it.
 
-use crate::stage::{Reply, Scene, Setup, Stage};
+use std::collections::HashSet;
+
+use crate::stage::{ClientTls, Reply, Scene, Setup, Stage};
 
 /// The features, without the lines around them; each must have exactly one blank in front (RFC 2389 §3.2).
 fn features(reply: &Reply) -> Vec<String> {
@@ -18,7 +20,7 @@ fn features(reply: &Reply) -> Vec<String> {
 const OWN: [&str; 7] = ["AUTH TLS", "CLNT", "EPRT", "EPSV", "HOST", "PBSZ", "PROT"];
 
 #[tokio::test]
-async fn feat_before_auth_tells_of_tls_and_of_the_default_backend() {
+async fn feat_before_auth_tells_of_tls_and_of_the_backend() {
     let stage =
         Stage::start(Setup::new().offering("211-Extensions\r\n MDTM\r\n MLST type*;size*;\r\n UTF8\r\n211 End")).await;
     let mut client = stage.client().await;
@@ -28,6 +30,29 @@ async fn feat_before_auth_tells_of_tls_and_of_the_default_backend() {
     }
     assert_eq!(features.len(), OWN.len() + 3, "{features:?}");
     stage.backend().is_not_dialled().await;
+}
+
+/// Until HOST says which of them it is, a client is told what both can do.
+#[tokio::test]
+async fn feat_before_login_tells_what_all_backends_have_that_can_be_meant() {
+    let routes = "routes: [{ sni: [\"beta.example\"], backend: beta }, { sni: [\"legacy.example\"], backend: legacy }]";
+    let setup = Setup::new().backends(&["legacy", "beta"]).line(routes).client_tls(ClientTls::new().nameless());
+    let stage = Stage::start(setup.unprobed()).await;
+    stage.backends[0].answers_probe("211-Features\r\n MLST size*;\r\n SIZE\r\n211 End").await;
+    stage.backends[1].answers_probe("211-Features\r\n SIZE\r\n MFMT\r\n211 End").await;
+    let mut client = stage.secured_client().await;
+    for (host, told) in [
+        (None, &["SIZE"][..]),
+        (Some("beta.example"), &["SIZE", "MFMT"]),
+        (Some("legacy.example"), &["SIZE", "MLST size*;"]),
+    ] {
+        if let Some(host) = host {
+            client.says_and_hears(&format!("HOST {host}"), "220 ").await;
+        }
+        let features = features(&client.says_and_hears("FEAT", "211-").await);
+        let theirs: HashSet<_> = features.iter().map(String::as_str).filter(|line| !OWN.contains(line)).collect();
+        assert_eq!(theirs, told.iter().copied().collect(), "{host:?}");
+    }
 }
 
 #[tokio::test]
