@@ -47,6 +47,7 @@ impl PathPattern {
         if !pattern.starts_with('/') {
             return Err("it does not begin with a slash".into());
         }
+        check_parts(pattern)?;
         // Paths are bytes, and a class is about one.
         check_classes(pattern, false)?;
         let glob = |pattern: &str| {
@@ -123,6 +124,26 @@ impl PathPattern {
         }
         self.open
     }
+}
+
+/// No path that is compared has an empty part or one of dots. A pattern with one would match nothing, and a `deny` of
+/// nothing lets everything pass.
+fn check_parts(pattern: &str) -> Result<(), String> {
+    if let Some(folder) = pattern.strip_suffix('/')
+        && !folder.is_empty()
+    {
+        return Err(format!(
+            "it ends with a slash, and no path does; for a folder and what is in it write two, {folder} and {folder}/**"
+        ));
+    }
+    for part in pattern.split('/').skip(1) {
+        match part {
+            "" if pattern != "/" => return Err("it has two slashes in a row, and no path has".into()),
+            "." | ".." => return Err(format!("it has a part `{part}`, and no path has; write where that leads to")),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The pattern whose classes match no slash: `literal_separator` keeps `*` and `?` from it, and no class.
@@ -214,6 +235,16 @@ mod tests {
         ] {
             let pattern = pattern(text);
             assert_eq!((pattern.matches_all_below(b"/in"), pattern.may_match_below(b"/in")), (all, some), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_path_can_equal_is_no_pattern() {
+        for text in ["/secret/", "/a//b", "//", "/a/../b", "/..", "/a/./b", "/a/."] {
+            assert!(PathPattern::new(text).is_err(), "{text}");
+        }
+        for text in ["/", "/.../a", "/.hidden", "/a..b"] {
+            assert!(PathPattern::new(text).is_ok(), "{text}");
         }
     }
 

@@ -75,7 +75,7 @@ fn pattern(node: &Node) -> Read<PathPattern> {
     PathPattern::new(written).map_err(|flaw| {
         let what = format!("{} is not a pattern of paths: {flaw}", quoted(written));
         let beyond_ascii = !written.is_ascii() && written.contains('[');
-        let slash_inside = written.starts_with('/') && flaw.contains("slash");
+        let slash_inside = flaw.contains("brackets") || flaw.contains("a range in");
         let remedy = match (beyond_ascii, slash_inside) {
             (true, _) => "Write letters beyond ASCII in braces, like /in/{ä,ö}*.",
             (false, true) => "Brackets are about one letter of a name: write the slash outside, like /in/[a-c]*/x.",
