@@ -14,11 +14,14 @@ struct Disk {
     broken: bool,
     /// Hears how much there was at each sync.
     synced: Option<mpsc::Sender<usize>>,
+    /// Hears of each write that found no room, and says how much there is now.
+    refused: Option<Box<dyn FnMut() -> usize + Send>>,
 }
 
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.room == 0 {
+            self.room = self.refused.as_mut().map_or(0, |refused| refused());
             return Err(io::ErrorKind::StorageFull.into());
         }
         let written = bytes.len().min(self.room);
@@ -94,7 +97,7 @@ impl Writer<Disk> {
 
     /// The next attempt, without the pause before it.
     fn tries_again(&mut self) {
-        self.stuck = false;
+        self.stuck = self.stuck.map(|_| Instant::now());
         assert!(self.step());
     }
 
@@ -150,14 +153,14 @@ fn a_flood_of_lines_is_brought_to_the_disk_once_in_a_while_and_not_for_each() {
     let (told, synced) = mpsc::channel();
     let mut writer = writer(usize::MAX);
     writer.disk().synced = Some(told);
-    assert_eq!(writer.rest(Instant::now()), Rest::Long);
+    assert_eq!(writer.rest(), Rest::Long);
     writer.turn("first\n");
     let since = writer.unsynced.unwrap();
     for step in 1..4 {
         writer.sync_when_due(since + SYNC / 4 * step);
         writer.turn("next\n");
     }
-    assert_eq!(writer.rest(since + SYNC / 4), Rest::Short(SYNC / 4 * 3));
+    assert_eq!(writer.rest(), Rest::Until(since + SYNC));
     assert!(synced.try_recv().is_err());
     writer.sync_when_due(since + SYNC);
     assert_eq!((synced.try_recv(), writer.unsynced), (Ok(21), None));
@@ -191,6 +194,36 @@ fn a_torn_line_is_begun_again_in_the_next_file() {
     assert_eq!(writer.content(), "second\nthird\nfourth\n");
     assert!(writer.queue.takes_more());
     assert_eq!(writer.queue.waiting(), 0);
+}
+
+/// Whoever connects makes a line, and a scanner makes many in a second.
+#[test]
+fn a_disk_that_has_room_again_is_found_however_many_lines_come() {
+    let attempts = Arc::<Mutex<Vec<Instant>>>::default();
+    let mut writer = writer(0);
+    let heard = Arc::clone(&attempts);
+    // There is room behind the third attempt.
+    writer.disk().refused = Some(Box::new(move || {
+        let mut attempts = heard.lock().unwrap();
+        attempts.push(Instant::now());
+        if attempts.len() == 3 { usize::MAX } else { 0 }
+    }));
+    let queue = Arc::clone(&writer.queue);
+    push(&queue, b"first\n", Weight::Full);
+    let running = std::thread::spawn(|| writer.run());
+    let since = Instant::now();
+    let written = || attempts.lock().unwrap().len() == 3 && queue.takes_more();
+    while !written() && since.elapsed() < PAUSE * 10 {
+        // It takes no room, so that there is one at any moment.
+        push(&queue, b"", Weight::Slight);
+        std::thread::yield_now();
+    }
+    let is_written = written();
+    queue.close();
+    running.join().unwrap();
+    assert!(is_written, "{attempts:?}");
+    // No line hastens it either.
+    assert!(attempts.lock().unwrap().windows(2).all(|pair| pair[1] - pair[0] >= PAUSE), "{attempts:?}");
 }
 
 /// It may be the writer's own, or another process': it gets its end when there is room for that.
