@@ -264,6 +264,12 @@ impl Queue {
         }
     }
 
+    /// What this writer has in hand, and from where on. `None`: it is no longer in charge.
+    pub(super) fn hand(&self, writer: u64) -> Option<(Arc<Vec<u8>>, usize)> {
+        let state = self.state();
+        (state.writer == writer).then(|| (Arc::clone(&state.hand), state.written))
+    }
+
     /// This writer has written so much of what it has in hand. `false`: it is no longer in charge.
     pub(super) fn written(&self, writer: u64, bytes: usize) -> bool {
         let mut state = self.state();

@@ -79,7 +79,12 @@ impl<F: Sink> Writer<F> {
 
     /// Deals with what there is. `false`: there will be no more.
     fn step(&mut self) -> bool {
-        let goes_on = match self.queue.take(self.number, self.rest()) {
+        let work = self.queue.take(self.number, self.rest());
+        let is_last_chance = self.stuck.is_some() && matches!(work, Work::Leave | Work::End);
+        if is_last_chance && self.gets_through() {
+            return true;
+        }
+        let goes_on = match work {
             Work::Write(lines, from) => self.write(&lines[from..]),
             Work::Leave => {
                 self.leave();
@@ -97,6 +102,13 @@ impl<F: Sink> Writer<F> {
             self.sync_when_due(Instant::now());
         }
         goes_on
+    }
+
+    /// One more attempt, before a file is left that did not take all: whoever has made room stops or rotates within the
+    /// second. Whether it took what was in hand; more may wait.
+    fn gets_through(&mut self) -> bool {
+        let Some((lines, from)) = self.queue.hand(self.number) else { return false };
+        self.write(&lines[from..]) && self.stuck.is_none()
     }
 
     fn rest(&self) -> Rest {

@@ -181,6 +181,51 @@ fn a_disk_that_does_not_keep_what_it_takes_is_as_bad_as_a_full_one() {
     writer.shows(&["audit_write_failures_total 1"]);
 }
 
+/// What was in hand, and what came since.
+#[test]
+fn a_stop_loses_nothing_when_there_is_room_by_then() {
+    let mut writer = writer(8);
+    writer.turn("first\nsecond\n");
+    push(&writer.queue, b"third\n", Weight::Full);
+    writer.disk().room = 100;
+    writer.queue.close();
+    while writer.step() {}
+    assert_eq!(writer.content(), "first\nsecond\nthird\n");
+    assert_eq!(writer.queue.is_over(Duration::ZERO), 0);
+    writer.shows(&["audit_lines_total 3", "audit_write_failures_total 1"]);
+}
+
+#[test]
+fn a_stop_tries_a_disk_that_stays_full_once_more_and_ends() {
+    let mut writer = writer(8);
+    writer.turn("first\nsecond\n");
+    push(&writer.queue, b"third\n", Weight::Full);
+    writer.disk().room = 2;
+    writer.queue.close();
+    assert!(!writer.step());
+    assert_eq!(writer.content(), "first\nseco");
+    assert_eq!(writer.queue.is_over(Duration::ZERO), 2);
+    writer.shows(&["audit_write_failures_total 2"]);
+}
+
+/// Also where the next one looks otherwise and could not take them, or where there is none.
+#[test]
+fn a_file_that_has_room_when_it_is_left_gets_all_its_lines() {
+    for next in [Some(AuditFormat::Xferlog), Some(AuditFormat::Json), None] {
+        let mut writer = writer(8);
+        writer.turn("first\nsecond\n");
+        push(&writer.queue, b"third\n", Weight::Full);
+        let content = Arc::clone(&writer.disk().content);
+        writer.disk().room = 100;
+        writer.queue.change(next.map(|format| (file(), format)));
+        while !writer.queue.is_reached(Duration::ZERO) {
+            assert!(writer.step());
+        }
+        assert_eq!(String::from_utf8_lossy(&content.lock().unwrap()), "first\nsecond\nthird\n");
+        writer.shows(&["audit_lines_lost_total 0"]);
+    }
+}
+
 #[test]
 fn a_torn_line_is_begun_again_in_the_next_file() {
     let mut writer = writer(8);
