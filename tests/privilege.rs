@@ -50,11 +50,18 @@ impl Site {
 
     /// Writes `gateway.yaml`.
     fn configure(&self, more: &str) {
-        let text = format!(
+        self.writes(&self.configuration(more));
+    }
+
+    fn configuration(&self, more: &str) -> String {
+        format!(
             "listeners: [{{ address: \"{}\" }}]\npassive: {{ ports: 0 }}\nadmin: {{ address: none }}\n\
              backends: {{ legacy: {{ servers: [\"127.0.0.1:9\"] }} }}\nstate_dir: state\n{more}\n",
             self.address
-        );
+        )
+    }
+
+    fn writes(&self, text: &str) {
         std::fs::write(self.path("gateway.yaml"), text).unwrap();
         mode(&self.path("gateway.yaml"), 0o644);
     }
@@ -336,14 +343,65 @@ fn a_check_as_root_reads_keys_as_the_user() {
     let (status, said) = site.process("check").ends();
     assert_eq!(status, Some(78), "{said}");
     assert!(said.contains("self-signed.key cannot be read"), "{said}");
-    // It serves without `state_dir`, and forgets.
+    // It serves without `state_dir` where nothing has to be kept, and not otherwise.
     mode(&site.path("tls/self-signed.key"), 0o644);
+    for command in ["check", "run"] {
+        let (status, said) = site.process(command).ends();
+        assert_eq!(status, Some(78), "{command}: {said}");
+        assert!(said.contains("gateway.yaml:5: state_dir: ") && said.contains("chown -R"), "{command}: {said}");
+    }
+    site.configure(&format!("user: {NOBODY}\nlimits: {{ failed_logins: off }}\n{certificate}"));
     let (status, said) = site.process("check").ends();
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("state_dir: ") && said.contains("a restart loses the bans"), "{said}");
+    assert!(said.contains("state_dir: nothing is kept over a restart: "), "{said}");
+    assert!(site.serving().1.iter().any(|line| line.contains("state_dir: nothing could be kept")));
     // A file that only root reads is missed by the first reload.
     mode(&site.path("gateway.yaml"), 0o600);
     assert!(site.process("check").ends().1.contains("a reload will fail"));
+}
+
+/// Whoever is not root, and without `user`, makes for himself what is not there; where he cannot, it is missed by both.
+fn what_a_user_could_not_make_himself_is_missed_by_a_check_as_by_a_start() {
+    let site = Site::anywhere();
+    let certificate = certificate(&site.path("tls"));
+    let mine = site.path("mine");
+    std::fs::create_dir(&mine).unwrap();
+    std::os::unix::fs::chown(&mine, Some(NOBODY.parse().unwrap()), None).unwrap();
+    std::fs::create_dir(site.path("closed")).unwrap();
+    mode(&site.path("closed"), 0o700);
+    let as_nobody = |command: &str| {
+        let own = gateway(&[command, "--config", site.path("gateway.yaml").to_str().unwrap()]);
+        let mut unprivileged = Command::new("setpriv");
+        let ids = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--"];
+        unprivileged.args(ids).arg(own.get_program()).args(own.get_args());
+        Process::start(unprivileged, Output::Error)
+    };
+    for place in ["roots", "closed", "/proc/gateway"] {
+        let state = site.configuration(&certificate).replace("state_dir: state", &format!("state_dir: {place}/state"));
+        site.writes(&state);
+        for command in ["check", "run"] {
+            let (status, said) = as_nobody(command).ends();
+            assert_eq!(status, Some(78), "{command} {place}: {said}");
+            assert!(said.contains("gateway.yaml:5: state_dir: "), "{command} {place}: {said}");
+        }
+    }
+    let audit = |place: &str| format!("{certificate}\naudit_log: {{ path: {place}/logs/audit.jsonl }}\n");
+    for place in ["roots", "closed"] {
+        site.writes(&site.configuration(&audit(place)).replace("state_dir: state", "state_dir: mine/state"));
+        for command in ["check", "run"] {
+            let (status, said) = as_nobody(command).ends();
+            assert_eq!(status, Some(78), "{command} {place}: {said}");
+            assert!(said.contains("gateway.yaml:7: audit_log.path: "), "{command} {place}: {said}");
+        }
+    }
+    site.writes(&site.configuration(&audit("mine")).replace("state_dir: state", "state_dir: mine/new/state"));
+    let (status, said) = as_nobody("check").ends();
+    assert!(status == Some(0) && !said.contains("state_dir") && !said.contains("audit_log"), "{said}");
+    assert!(!mine.join("logs").exists() && !mine.join("new").exists());
+    let gateway = as_nobody("run");
+    let said = gateway.lines_until("listening listener=");
+    assert!(!said.iter().any(|line| line.contains("audit_log") || line.contains("state_dir")), "{said:?}");
+    assert!(mine.join("logs/audit.jsonl").exists() && mine.join("new/state").exists());
 }
 
 fn root_without_a_user_is_told_so() {
@@ -396,6 +454,7 @@ fn main() {
         a_reload_reads_what_was_open_at_start_and_nothing_else
         landlock_closes_what_everybody_may_read
         a_key_that_the_user_may_not_read_is_missed_at_start
+        what_a_user_could_not_make_himself_is_missed_by_a_check_as_by_a_start
         root_without_a_user_is_told_so
         the_audit_file_is_made_for_its_user_and_opened_again_when_it_has_been_moved
         an_audit_file_that_the_user_may_not_write_is_missed_at_start
