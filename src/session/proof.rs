@@ -11,7 +11,7 @@ use super::second_factor::{Proof, code_required};
 use crate::backend::{BackendError, WholeReply};
 use crate::event::{BackendFailure, LoginResult};
 use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{LoginAnswer, Refusal, Trial, clear_proof};
+use crate::policy::{LoginAnswer, Refusal, Trial, check_proof, clear_proof};
 
 /// An account is asked for (RFC 959 §4.2.2).
 const ACCOUNT: u16 = 332;
@@ -29,6 +29,10 @@ impl Lobby {
         if verb == Verb::Acct && !current.is_account_asked() {
             // For everybody alike: how long a backend takes to refuse it would tell who has one.
             self.refuse(verb, Refusal::AccountNotAsked);
+            return Ok(Step::On);
+        }
+        if let Err(refusal) = check_proof(&command) {
+            self.refuse(verb, refusal);
             return Ok(Step::On);
         }
         let trial = self.begin_trial(&current.user).await?;
@@ -55,10 +59,13 @@ impl Lobby {
             let result = if lost { LoginResult::Rejected } else { current.without };
             return self.fail(current, result, trial).await;
         };
-        let Ok(cleared) = clear_proof(command) else {
-            trial.withdrawn();
-            self.refuse(verb, Refusal::NotImplemented);
-            return Ok(Step::On);
+        let cleared = match clear_proof(command) {
+            Ok(cleared) => cleared,
+            Err(refusal) => {
+                trial.withdrawn();
+                self.refuse(verb, refusal);
+                return Ok(Step::On);
+            }
         };
         let deadline = self.context.settings().timeouts.backend_reply;
         let began = Instant::now();
@@ -66,7 +73,7 @@ impl Lobby {
         let reply = match reply.and_then(no_goodbye) {
             Ok(reply) => reply,
             Err(error) => {
-                self.undecided(trial, &error);
+                self.undecided(trial, &error).await;
                 return Err(Stop::Backend(error));
             }
         };

@@ -295,6 +295,52 @@ async fn a_backend_that_asks_a_stranger_for_the_password_again_has_said_no() {
     side.is_banned("login_banned").await;
 }
 
+/// What a server makes of Telnet's bytes in a password, among other things: it tries the rest of it, and its answer is none.
+#[tokio::test]
+async fn an_answer_that_is_none_has_said_no_to_everybody() {
+    for known in [false, true] {
+        let stage = Stage::start(strict()).await;
+        if known {
+            let mut side = Side::of_bob(&stage).await;
+            side.tries().await;
+            side.is_let_in().await;
+        }
+        for _ in 0..2 {
+            let mut side = Side::of_bob(&stage).await;
+            side.tries().await;
+            side.backend.talk.say_raw(b"\xff\xfe\x01530 No\r\n").await;
+            side.client.refused(421, "backend_nonsense").await;
+        }
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        client.refused(421, "login_banned").await;
+        stage.counts("bans_total{kind=\"login\"}", 1).await;
+    }
+}
+
+/// Servers of BSD's family and ProFTPD take them out, try the rest, and write an answer to them in front of the no.
+#[tokio::test]
+async fn telnet_in_a_password_goes_nowhere() {
+    let stage = Stage::plain().await;
+    let mut side = Side::of_bob(&stage).await;
+    for command in [b'\xf0', b'\xf4', b'\xfa', b'\xfb', b'\xfd', b'\xfe'] {
+        side.client.talk.say_raw([&b"PASS x\xff"[..], &[command], b"\x01\r\n"].concat()).await;
+        side.client.refused(501, "telnet_in_password").await;
+    }
+    side.backend.talk.hears_nothing().await;
+    // In Latin-1 it is a letter, also a doubled one and the last.
+    side.client.talk.say_raw(b"PASS x\xff\xff\xefy\xff\r\n").await;
+    let heard = side.backend.talk.line("PASS").await;
+    assert_eq!(heard.trim_ascii_end(), b"PASS x\xff\xff\xefy\xff");
+    side.backend.says("332 Account").await;
+    side.client.hears("332 ").await;
+    side.client.talk.say_raw(b"ACCT x\xff\xfb\x01\r\n").await;
+    side.client.refused(501, "telnet_in_password").await;
+    side.client.says("ACCT 4711").await;
+    side.backend.hears("ACCT 4711").await;
+    side.is_let_in().await;
+}
+
 /// No fault of the client's: whoever is in the middle of a login when the gateway goes is not banned by the next one.
 #[tokio::test]
 async fn what_is_undecided_when_the_gateway_stops_does_not_count() {
