@@ -251,6 +251,46 @@ fn the_audit_file_is_made_for_its_user_and_opened_again_when_it_has_been_moved()
     assert_eq!(events(&path), ["reloaded", "audit_stopped"]);
 }
 
+/// As at night, when the disk of the first one is full: what `docs/audit.md` names works, and what does not says so.
+fn another_audit_file_can_be_where_one_could_be_at_start_and_the_refusal_says_where() {
+    let (site, elsewhere) = (Site::anywhere(), Site::new(0));
+    let (far, outside) = (elsewhere.path("far"), elsewhere.path("outside"));
+    for folder in [&site.path("logs"), &site.path("logs/spare"), &far, &outside] {
+        std::fs::create_dir(folder).unwrap();
+        std::os::unix::fs::chown(folder, Some(NOBODY.parse().unwrap()), None).unwrap();
+    }
+    // The configured path is a link, whose target's folder is open as well.
+    std::fs::write(far.join("audit.jsonl"), "").unwrap();
+    std::os::unix::fs::chown(far.join("audit.jsonl"), Some(NOBODY.parse().unwrap()), None).unwrap();
+    std::os::unix::fs::symlink(far.join("audit.jsonl"), site.path("logs/audit.jsonl")).unwrap();
+    let names = |path: &Path| {
+        site.configure(&format!("user: {NOBODY}\naudit_log: {{ path: {} }}", path.display()));
+    };
+    names(&site.path("logs/audit.jsonl"));
+    let (gateway, said) = site.serving();
+    for path in ["state/a.jsonl", "logs/spare/a.jsonl", "logs/a.jsonl"].map(|name| site.path(name)) {
+        names(&path);
+        gateway.signal("HUP");
+        gateway.lines_until("configuration reloaded");
+        assert!(path.exists());
+    }
+    names(&far.join("a.jsonl"));
+    gateway.signal("HUP");
+    gateway.lines_until("configuration reloaded");
+    if said.iter().any(|line| line.contains("has no Landlock")) {
+        return;
+    }
+    names(&outside.join("a.jsonl"));
+    gateway.signal("HUP");
+    let refused = gateway.lines_until("configuration is refused, the old one stays: ").pop().unwrap();
+    let [outside, far] = [&outside, &far].map(|folder| folder.display().to_string());
+    let told = format!("audit_log.path: {outside} lies where nothing may be written since the start (Landlock). ");
+    assert!(refused.contains(&told), "{refused}");
+    for open in [far, site.path("logs").display().to_string(), site.path("state").display().to_string()] {
+        assert!(refused.split_once("Write a path in ").unwrap().1.contains(&open), "{open} in {refused}");
+    }
+}
+
 fn an_audit_file_that_the_user_may_not_write_is_missed_at_start() {
     let site = Site::anywhere();
     std::fs::write(site.path("audit.jsonl"), "").unwrap();
@@ -398,6 +438,7 @@ fn main() {
         a_key_that_the_user_may_not_read_is_missed_at_start
         root_without_a_user_is_told_so
         the_audit_file_is_made_for_its_user_and_opened_again_when_it_has_been_moved
+        another_audit_file_can_be_where_one_could_be_at_start_and_the_refusal_says_where
         an_audit_file_that_the_user_may_not_write_is_missed_at_start
         root_makes_nothing_where_its_user_could_lead_it
         in_its_users_own_folder_it_makes_everything_as_that_user

@@ -92,7 +92,8 @@ struct Node {
 #[derive(Default)]
 pub(super) struct Seat {
     pub(super) here: usize,
-    renames: Option<usize>,
+    /// What RNFR was about, and its argument.
+    renames: Option<(usize, Vec<u8>)>,
     /// The other session has moved it since it last said PWD.
     pub(super) moved: bool,
 }
@@ -240,11 +241,26 @@ impl Server {
             _ => argument,
         };
         let from_the_root = self.read(name).starts_with(b"/");
+        let source = self.looks_up_source(seat, command, style);
         let touched = self.does(seat, command, style);
         let mut deeds: Vec<Deed> =
             touched.map(|touched| Deed { kind, touched, folder: None, from_the_root }).into_iter().collect();
+        deeds.extend(source);
         deeds.extend((command.verb() == Verb::Mdtm).then(|| self.sets_time(seat, argument)).flatten());
         deeds
+    }
+
+    /// What RNFR was about, as vsftpd and Pure-FTPd have it: they look its name up when RNTO comes.
+    fn looks_up_source(&mut self, seat: usize, command: &Command, style: u8) -> Option<Deed> {
+        if command.verb() != Verb::Rnto || !command.has_argument() || style & 0x20 == 0 {
+            return None;
+        }
+        let (_, name) = self.seats[seat].renames.take()?;
+        let place = self.place(seat, &name);
+        let path = self.full(&place);
+        self.seats[seat].renames = place.missing.is_empty().then_some((place.node, name.clone()));
+        let from_the_root = self.read(&name).starts_with(b"/");
+        Some(Deed { kind: Kind::Goes, touched: vec![path], folder: None, from_the_root })
     }
 
     /// MDTM as vsftpd has it: a digit in front, and a blank where a date or a time of day ends.
@@ -305,17 +321,21 @@ impl Server {
                 let place = self.place(seat, argument);
                 let path = self.full(&place);
                 let renames = command.verb() == Verb::Rnfr && place.missing.is_empty();
-                self.seats[seat].renames = renames.then_some(place.node);
+                if command.verb() == Verb::Rnfr {
+                    self.seats[seat].renames = renames.then(|| (place.node, argument.to_vec()));
+                }
                 let mut touched = self.below(&path);
                 touched.push(path);
                 Some(touched)
             }
+            // The gateway's own: nothing is renamed to nothing.
+            Verb::Rnto if argument.is_empty() => None,
             Verb::Rnto => {
                 let (place, renames) = (self.place(seat, argument), self.seats[seat].renames.take());
                 let path = self.full(&place);
-                let mut touched = renames.map_or_else(Vec::new, |node| self.below_as(node, &path));
+                let mut touched = renames.as_ref().map_or_else(Vec::new, |(node, _)| self.below_as(*node, &path));
                 touched.push(path);
-                if let Some(node) = renames {
+                if let Some((node, _)) = renames {
                     self.rename(seat, node, &place);
                 }
                 Some(touched)

@@ -36,7 +36,7 @@ pub use groups::{Entry, Group, group};
 pub use host::HostNames;
 pub use pace::{LoginAnswer, Pace};
 pub use path_pattern::PathPattern;
-pub use paths::{WorkingDirectory, located, located_name, may_set_time};
+pub use paths::{WorkingDirectory, located, located_name, may_move, may_set_time};
 pub use protection::{
     ClearCommandChannel, DataResumption, Mechanism, Protection, ProtectionPolicy, ProtectionState, Requirement,
     TruncatedUploads,

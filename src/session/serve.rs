@@ -178,6 +178,13 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                         Input::BackGone(error.failure)
                     }
                 },
+                // A client that sends on and on would win over every deadline.
+                expired = expiry(timer) => {
+                    if expired == Timer::DataConnect {
+                        stand.pair.client_is_late();
+                    }
+                    Input::Expired(expired)
+                }
                 event = lobby.front.turn(wants_commands), if !client_gone => match event {
                     Ok(FrontEvent::Drained) => continue,
                     Ok(FrontEvent::Flawed(refusal)) => Input::Flawed(refusal),
@@ -190,12 +197,6 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                         Input::ClientGone(lobby.context.client_closed(&why))
                     }
                 },
-                expired = expiry(timer) => {
-                    if expired == Timer::DataConnect {
-                        stand.pair.client_is_late();
-                    }
-                    Input::Expired(expired)
-                }
                 _ = lobby.context.course.changed() => continue,
             }
         };
@@ -225,8 +226,9 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
             input = behind;
         }
         stand.dialogue.handle(input, &mut next);
-        let heard = next.iter().any(|step| matches!(step, Step::Pass(_)));
-        if anew || (heard && matches!(timer, Some((Timer::BackendReply, _)))) {
+        // Each line that the client hears gives the backend its time again, and each command that it gets.
+        let on = next.iter().any(|step| matches!(step, Step::Pass(_) | Step::Forward(_)));
+        if anew || (on && matches!(timer, Some((Timer::BackendReply, _)))) {
             timer = None;
         }
         steps.extend(next);

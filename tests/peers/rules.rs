@@ -49,6 +49,7 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
         chown(backend.root.join("out"), Some(backend.owner.0), Some(backend.owner.1)).unwrap();
         backend.put("x.key", b"secret");
         backend.put("out/ok", b"fine");
+        backend.put("out/x.key", b"decoy");
         let front = Front::start(&backend, Wishes { commands: RULES, ..Wishes::default() }, folder.path());
         let start = |implicit| client(implicit, &front, &backend, folder.path());
         let (mut first, mut second, mut other) = (start(false), start(false), start(true));
@@ -65,6 +66,12 @@ fn no_server_is_led_out_of_what_a_rule_holds() {
         // The folder has taken the session along, where the server's working directory is the system's.
         let below = replies(&mut first, &["MKD there"]).remove(0);
         assert_eq!(backend.root.join("out/c/there").is_dir(), kind != Kind::Proftpd, "{kind:?}: {below}");
+
+        // The name is looked up when RNTO comes, from where the session is then (vsftpd, Pure-FTPd).
+        all(&mut first, &["CWD /out", "RNFR x.key"], good);
+        let moved = replies(&mut first, &["CWD /"]).remove(0);
+        assert_eq!(good(&moved), kind != Kind::Proftpd, "{kind:?}: {moved}");
+        all(&mut first, &["RNTO /out/stolen"], unknown);
 
         all(&mut first, &["CWD /out", "SIZE ok"], good);
         all(&mut first, &["SIZE o\u{1}k", "SIZE  ok", "SIZE ok ", "SIZE \"ok\"", "SIZE /out/o\u{7f}"], unknown);

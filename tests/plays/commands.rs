@@ -108,7 +108,7 @@ async fn a_folder_that_is_renamed_takes_the_session_along() {
     }
     passes(&mut scene, "SIZE x").await;
     // It may have gone: whoever removes it, and puts another one in its place, is not in that one.
-    for command in ["RMD /out/c", "XRMD /out/c", "RNTO /out/d"] {
+    for command in ["RMD /out/c", "XRMD /out/c"] {
         passes(&mut scene, command).await;
         scene.client.says("SIZE x").await;
         is_asked(&mut scene, "257 \"/elsewhere\"").await;
@@ -121,6 +121,33 @@ async fn a_folder_that_is_renamed_takes_the_session_along() {
         is_asked(&mut scene, "257 \"/\"").await;
         scene.client.refused(550, "path_denied").await;
     }
+}
+
+/// vsftpd and Pure-FTPd look up what is renamed when RNTO comes, from where the session is then.
+#[tokio::test]
+async fn what_is_renamed_is_what_was_judged() {
+    let mut scene = Scene::open(ruled("{ allow: [read, write, rename], paths: [\"/out/**\"] }")).await;
+    for go in ["CWD /private", "CDUP"] {
+        scene.client.says("RNFR /out/x").await;
+        is_asked(&mut scene, "257 \"/out\"").await;
+        scene.backend.hears_and_says("RNFR /out/x", "350 What to").await;
+        scene.client.hears("350 ").await;
+        passes(&mut scene, go).await;
+        scene.client.says("RNTO /out/stolen").await;
+        is_asked(&mut scene, "257 \"/private\"").await;
+        scene.client.refused(550, "path_unknown").await;
+        scene.backend.hears_and_says("RNTO", "501 What to").await;
+        passes(&mut scene, "CWD /out").await;
+    }
+    // Nothing that the gateway knows of is to be renamed.
+    scene.client.says("RNFR /out/x").await;
+    is_asked(&mut scene, "257 \"/out\"").await;
+    scene.backend.hears_and_says("RNFR /out/x", "350 What to").await;
+    scene.client.hears("350 ").await;
+    passes(&mut scene, "RNTO /out/y").await;
+    scene.client.says("RNTO /out/z").await;
+    is_asked(&mut scene, "257 \"/out\"").await;
+    scene.client.refused(550, "path_unknown").await;
 }
 
 /// Another session of the user moves the folder that this one is in, and the gateway does not put two and two together.

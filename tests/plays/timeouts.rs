@@ -341,3 +341,44 @@ async fn an_active_backend_that_never_connects() {
     assert_ne!(client.ends().await, End::CloseNotify);
     scene.goes_on().await;
 }
+
+/// STAT is answered at once in the middle of a transfer, so there can always be one more.
+#[tokio::test]
+async fn no_flood_of_commands_holds_a_deadline_up() {
+    let mut scene = Scene::open(timeouts("data_connect: 300ms")).await;
+    let (_, door) = scene.goes_passive().await;
+    scene.client.says("RETR file").await;
+    let _data = door.accepts().await;
+    scene.backend.hears_and_says("RETR file", "150 Here it comes").await;
+    scene.client.hears("150 ").await;
+    let since = Instant::now();
+    for _ in 0..300 {
+        scene.client.says("STAT").await;
+    }
+    while scene.client.reply("211 or 425").await.code != 425 {
+        scene.client.says("STAT").await;
+        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    }
+}
+
+/// What is behind a transfer that has failed is a command of its own.
+#[tokio::test]
+async fn the_backend_has_its_time_for_a_command_behind_a_failed_transfer() {
+    let mut scene = Scene::open(timeouts("backend_reply: 600ms")).await;
+    let mut transfer = scene.begins("RETR file").await;
+    transfer.backend.resets();
+    scene.client.says("NOOP").await;
+    let thinks = async |client: &mut crate::stage::Client| {
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_millis(400) {
+            client.talk.hears_nothing().await;
+        }
+    };
+    thinks(&mut scene.client).await;
+    scene.backend.says("226 Sent").await;
+    scene.client.hears("426 ").await;
+    scene.backend.hears("NOOP").await;
+    thinks(&mut scene.client).await;
+    scene.backend.says("200 Awake").await;
+    scene.client.hears("200 Awake").await;
+}

@@ -18,7 +18,7 @@ use crate::ftp::Command;
 use target::Reach;
 pub(super) use target::target;
 pub use times::may_set_time;
-pub use working_directory::WorkingDirectory;
+pub use working_directory::{WorkingDirectory, may_move};
 
 /// Where relative paths begin.
 #[derive(Clone, Copy)]

@@ -37,13 +37,17 @@ impl WorkingDirectory {
                     *self = told;
                 }
             }
-            // Of what is renamed or removed the session may be in.
-            Verb::Rnto | Verb::Rmd | Verb::Xrmd => *self = Self::Unasked,
-            Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup => *self = Self::Unasked,
-            Verb::Site | Verb::Other | Verb::Pass | Verb::Acct => *self = Self::Unasked,
+            verb if may_move(verb) => *self = Self::Unasked,
             _ => {}
         }
     }
+}
+
+/// Behind this the session may be elsewhere, whatever the server says to it.
+pub fn may_move(verb: Verb) -> bool {
+    // Of what is renamed or removed the session may be in.
+    let goes = matches!(verb, Verb::Cwd | Verb::Xcwd | Verb::Cdup | Verb::Xcup | Verb::Rnto | Verb::Rmd | Verb::Xrmd);
+    goes || matches!(verb, Verb::Site | Verb::Other | Verb::Pass | Verb::Acct)
 }
 
 /// The path between the quotes. A quote in a name would stand twice there, but Pure-FTPd writes it once: behind `"/q""r"`

@@ -131,8 +131,7 @@ impl Dialogue {
     /// offset that REST gave for this one.
     pub(super) fn forget_restart(&mut self, steps: &mut Vec<Step>) {
         if self.restart.take().is_some() {
-            self.send(Cleared::own(Verb::Rest, "0"), steps);
-            self.phase = Phase::Settling { owed: 1, seen: 0, heard: false };
+            self.ask_nothing(Cleared::own(Verb::Rest, "0"), steps);
         }
     }
 

@@ -18,13 +18,12 @@ mod words;
 
 use std::collections::VecDeque;
 
-use crate::event::Object;
 use crate::event::{BackendFailure, By, DataMode, Reason, TransferResult, Why};
 use crate::ftp::{Code, Command, ReplyLine, Verb};
 use crate::policy::{Cleared, Disposition, Protection, ProtectionState, Refusal, WorkingDirectory, disposition};
 
 use arrange::Arranging;
-use record::Noted;
+use record::{Noted, Renamed};
 use transfer::Transfer;
 
 pub use words::{BackNews, Close, FrontNews, Input, Premises, Step, Timer};
@@ -59,7 +58,7 @@ pub struct Dialogue {
     /// Files are text to the backend (TYPE A), as they are at first (RFC 959 §5.1).
     ascii: bool,
     /// The backend has agreed to rename this (RNFR), and has not heard to what.
-    renamed: Option<Object>,
+    renamed: Option<Renamed>,
     /// What begins now can be recorded.
     recording: bool,
     /// Where the session is, for rules that ask for paths.
@@ -331,8 +330,9 @@ impl Dialogue {
                 None => return,
                 Some(Pending::Flawed(refusal)) => {
                     steps.push(Step::Refuse(Verb::Other, refusal));
-                    // It may have been its RNTO.
+                    // It may have been what RNFR or REST waits for.
                     self.forget_rename(steps);
+                    self.forget_restart(steps);
                 }
                 Some(Pending::Command(command)) => self.begin(command, steps),
             }
@@ -381,9 +381,15 @@ impl Dialogue {
     /// forget it even so.
     fn forget_rename(&mut self, steps: &mut Vec<Step>) {
         if self.renamed.is_some() {
-            self.send(Cleared::own_bare(Verb::Rnto), steps);
-            self.phase = Phase::Settling { owed: 1, seen: 0, heard: false };
+            self.ask_nothing(Cleared::own_bare(Verb::Rnto), steps);
         }
+    }
+
+    /// Sends what only the backend has to hear. The client waits for its answer all the same.
+    pub(super) fn ask_nothing(&mut self, cleared: Cleared, steps: &mut Vec<Step>) {
+        let before = if let Phase::Settling { owed, .. } = self.phase { owed } else { 0 };
+        self.send(cleared, steps);
+        self.phase = Phase::Settling { owed: before + 1, seen: 0, heard: false };
     }
 
     /// Sends to the backend. From now on what it says is a reply to this.

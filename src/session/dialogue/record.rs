@@ -6,7 +6,7 @@
 use super::{Dialogue, Phase, Step};
 use crate::event::{Change, ChangeKind, ChangeResult, Object};
 use crate::ftp::{Code, CodeClass, Command, Verb};
-use crate::policy::{Cleared, Disposition, Refusal, WorkingDirectory, clear, disposition, located};
+use crate::policy::{Cleared, Disposition, Refusal, WorkingDirectory, clear, disposition, located, may_move};
 
 /// What the backend's good reply to a command means here.
 #[derive(Debug)]
@@ -21,6 +21,22 @@ pub(super) enum Noted {
     From(Object),
     /// It changes something.
     Change(Box<Change>),
+}
+
+/// What the backend has agreed to rename.
+#[derive(Debug)]
+pub(super) struct Renamed {
+    object: Object,
+    /// The session may be elsewhere since.
+    moved: bool,
+}
+
+impl Renamed {
+    /// For the record. Which file a name means depends on the server once the session has moved.
+    fn told(self) -> Object {
+        let resolved = self.object.resolved.filter(|_| !self.moved);
+        Object { resolved, ..self.object }
+    }
 }
 
 /// A command that may not go to the backend, and what it was about.
@@ -85,6 +101,12 @@ impl Dialogue {
             true => clear(command, &self.premises.rights, &self.here, self.premises.command_length),
             false => Err(Refusal::AuditUnavailable),
         };
+        // What vsftpd and Pure-FTPd were given as a name to RNFR they look up now, from where the session is now.
+        let known = self.renamed.as_ref().is_some_and(|renamed| !renamed.moved);
+        let cleared = match cleared {
+            Ok(_) if verb == Verb::Rnto && !known && self.premises.rights.ask_for_paths() => Err(Refusal::PathUnknown),
+            cleared => cleared,
+        };
         cleared.map_err(|refusal| {
             let object = kept.map(|command| Box::new(Object::of(&command, &self.here)));
             Denied { verb, object, refusal }
@@ -102,7 +124,10 @@ impl Dialogue {
             Verb::Type => Noted::Type { ascii: argument.first().is_some_and(|first| b"Aa".contains(first)) },
             Verb::Rnfr => Noted::From(Object::of(command, &self.here)),
             verb => {
-                let from = if verb == Verb::Rnto { self.renamed.take() } else { None };
+                let from = if verb == Verb::Rnto { self.renamed.take().map(Renamed::told) } else { None };
+                if let Some(renamed) = &mut self.renamed {
+                    renamed.moved |= may_move(verb);
+                }
                 Change::of(command, &self.here, from).map_or(Noted::Nothing, Noted::Change)
             }
         }
@@ -117,7 +142,7 @@ impl Dialogue {
             Noted::Type { ascii } if good => self.ascii = ascii,
             Noted::Type { .. } => {}
             // Behind a no some servers would still rename what they agreed to before (pyftpdlib).
-            Noted::From(object) if good => self.renamed = Some(object),
+            Noted::From(object) if good => self.renamed = Some(Renamed { object, moved: false }),
             Noted::From(_) => {}
             Noted::Change(change) => {
                 let result = if good { ChangeResult::Completed } else { ChangeResult::BackendRefused };

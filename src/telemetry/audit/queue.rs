@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::lines;
 use crate::telemetry::settings::AuditFormat;
@@ -77,7 +77,7 @@ struct State {
     /// Lines that found no room and are not told of yet.
     lost: u64,
     closed: bool,
-    /// The writer waits to be woken.
+    /// The writer waits, and takes lines.
     asleep: bool,
     /// The writer in charge: its number, and whether it has not ended.
     writer: u64,
@@ -99,10 +99,11 @@ struct Part {
 pub(super) enum Rest {
     /// Until there is some.
     Long,
-    /// The same, but no longer than this.
-    Short(Duration),
-    /// It has lines that it could not write, so it takes no further ones: for another file, and no longer than this.
-    Stuck(Duration),
+    /// The same, but not beyond this.
+    Until(Instant),
+    /// It has lines that it could not write, so it takes no further ones: for another file, and until this, when it tries
+    /// again.
+    Stuck(Instant),
 }
 
 /// What the writer has to do.
@@ -160,7 +161,7 @@ impl Queue {
             return Put::Lost(state.lost);
         }
         let falls_behind = state.waiting > BEHIND && !self.behind.swap(true, Ordering::Relaxed);
-        self.wake(state);
+        self.wake_for_line(state);
         if falls_behind { Put::Behind } else { Put::In }
     }
 
@@ -232,36 +233,41 @@ impl Queue {
         (state.writer, next)
     }
 
-    /// Waits for what this writer has to do next.
+    /// Waits for what this writer has to do next. However often it is woken, its rest is over when it should be.
     pub(super) fn take(&self, writer: u64, rest: Rest) -> Work {
-        let (stuck, pause) = match rest {
+        let (stuck, until) = match rest {
             Rest::Long => (false, None),
-            Rest::Short(pause) => (false, Some(pause)),
-            Rest::Stuck(pause) => (true, Some(pause)),
+            Rest::Until(until) => (false, Some(until)),
+            Rest::Stuck(until) => (true, Some(until)),
         };
         let mut state = self.state();
-        let mut timed_out = false;
         loop {
-            match () {
-                () if state.writer != writer => return Work::Dismissed,
-                () if !stuck && state.fills_hand() => return state.in_hand(),
-                () if !state.coming.is_empty() => return Work::Leave,
-                () if state.closed => return Work::End,
-                () if timed_out && stuck => return state.in_hand(),
-                () if timed_out => return Work::Nothing,
-                () => {}
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match left {
+                _ if state.writer != writer => return Work::Dismissed,
+                _ if !stuck && state.fills_hand() => return state.in_hand(),
+                _ if !state.coming.is_empty() => return Work::Leave,
+                _ if state.closed => return Work::End,
+                Some(Duration::ZERO) if stuck => return state.in_hand(),
+                Some(Duration::ZERO) => return Work::Nothing,
+                Some(_) | None => {}
             }
-            state.asleep = true;
-            (state, timed_out) = match pause {
-                None => (self.work.wait(state).unwrap_or_else(PoisonError::into_inner), false),
-                Some(pause) => {
-                    let (woken, timeout) = self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
-                    (woken, timeout.timed_out())
-                }
+            state.asleep = !stuck;
+            state = match left {
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
             // It may be another one that sleeps by now.
-            state.asleep &= state.writer != writer;
+            if state.writer == writer {
+                state.asleep = false;
+            }
         }
+    }
+
+    /// What this writer has in hand, and from where on. `None`: it is no longer in charge.
+    pub(super) fn hand(&self, writer: u64) -> Option<(Arc<Vec<u8>>, usize)> {
+        let state = self.state();
+        (state.writer == writer).then(|| (Arc::clone(&state.hand), state.written))
     }
 
     /// This writer has written so much of what it has in hand. `false`: it is no longer in charge.
@@ -327,11 +333,15 @@ impl Queue {
         self.format.store(number, Ordering::Relaxed);
     }
 
-    /// Wakes the writer if it sleeps: a call to the system for each line would be more than the line costs.
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// A call to the system for each line would be more than the line costs.
+    fn wake_for_line(&self, mut state: MutexGuard<'_, State>) {
         if std::mem::replace(&mut state.asleep, false) {
-            drop(state);
-            self.work.notify_one();
+            self.wake(state);
         }
     }
 

@@ -29,8 +29,8 @@ pub(super) struct Writer<F> {
     file: Option<F>,
     /// Whoever wrote the file last was stopped in the middle of a line: the next one must not go on with it.
     torn: bool,
-    /// The file did not take all that it should.
-    stuck: bool,
+    /// The file did not take all that it should, and is tried again then.
+    stuck: Option<Instant>,
     /// Since when something is written and not on the disk.
     unsynced: Option<Instant>,
     /// The system could not bring the file to the disk when it was last asked to.
@@ -68,7 +68,7 @@ impl<F: Sink> Writer<F> {
     pub(super) fn new(queue: Arc<Queue>, metrics: Arc<Metrics>) -> Self {
         let (number, next) = queue.take_over();
         let mut writer =
-            Self { number, queue, file: None, torn: false, stuck: false, unsynced: None, doubtful: false, metrics };
+            Self { number, queue, file: None, torn: false, stuck: None, unsynced: None, doubtful: false, metrics };
         writer.arrive(next);
         writer
     }
@@ -79,7 +79,12 @@ impl<F: Sink> Writer<F> {
 
     /// Deals with what there is. `false`: there will be no more.
     fn step(&mut self) -> bool {
-        let goes_on = match self.queue.take(self.number, self.rest(Instant::now())) {
+        let work = self.queue.take(self.number, self.rest());
+        let is_last_chance = self.stuck.is_some() && matches!(work, Work::Leave | Work::End);
+        if is_last_chance && self.gets_through() {
+            return true;
+        }
+        let goes_on = match work {
             Work::Write(lines, from) => self.write(&lines[from..]),
             Work::Leave => {
                 self.leave();
@@ -99,11 +104,18 @@ impl<F: Sink> Writer<F> {
         goes_on
     }
 
-    fn rest(&self, now: Instant) -> Rest {
-        match self.unsynced {
-            _ if self.stuck => Rest::Stuck(PAUSE),
-            Some(since) => Rest::Short((since + SYNC).saturating_duration_since(now)),
-            None => Rest::Long,
+    /// One more attempt, before a file is left that did not take all: whoever has made room stops or rotates within the
+    /// second. Whether it took what was in hand; more may wait.
+    fn gets_through(&mut self) -> bool {
+        let Some((lines, from)) = self.queue.hand(self.number) else { return false };
+        self.write(&lines[from..]) && self.stuck.is_none()
+    }
+
+    fn rest(&self) -> Rest {
+        match (self.stuck, self.unsynced) {
+            (Some(until), _) => Rest::Stuck(until),
+            (None, Some(since)) => Rest::Until(since + SYNC),
+            (None, None) => Rest::Long,
         }
     }
 
@@ -144,7 +156,7 @@ impl<F: Sink> Writer<F> {
                 Err(error) => return self.is_stuck(&error),
             }
         }
-        self.stuck = false;
+        self.stuck = None;
         self.go_on();
         true
     }
@@ -166,13 +178,13 @@ impl<F: Sink> Writer<F> {
     }
 
     fn is_stuck(&mut self, error: &io::Error) -> bool {
-        self.stuck = true;
+        self.stuck = Some(Instant::now() + PAUSE);
         self.failed(error);
         true
     }
 
     fn go_on(&self) {
-        if !self.doubtful && !self.stuck && self.queue.set_failing(self.number, false) {
+        if !self.doubtful && self.stuck.is_none() && self.queue.set_failing(self.number, false) {
             tracing::warn!("the audit file is written again");
         }
     }
@@ -197,7 +209,7 @@ impl<F: Sink> Writer<F> {
         }
         self.file = file.map(F::from);
         self.torn = self.file.as_ref().is_some_and(Sink::is_torn);
-        (self.stuck, self.unsynced, self.doubtful) = (false, None, false);
+        (self.stuck, self.unsynced, self.doubtful) = (None, None, false);
         if idle {
             self.go_on();
         }

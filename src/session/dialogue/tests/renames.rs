@@ -1,10 +1,10 @@
-//! A rename of which the backend hears only the first half.
+//! A command in two halves, of which the backend hears only the first: RNFR and RNTO, REST and its transfer.
 
 use super::*;
 
 fn agreed() -> Stage {
     let mut stage = Stage::new();
-    stage.client("RNFR a");
+    stage.client("RNFR /a");
     assert_eq!(heard(&stage.backend("350 To what\r\n")), [350]);
     stage
 }
@@ -34,7 +34,7 @@ fn the_backend_is_made_to_forget_it() {
         assert_eq!((heard(&steps), sent(&steps)), (vec![], vec!["PWD".to_owned()]));
         stage.backend("257 \"/\"\r\n");
         stage.client("RNTO b");
-        assert_eq!(from(&stage.backend("250 Renamed, for all that\r\n")).as_deref(), Some("a"));
+        assert_eq!(from(&stage.backend("250 Renamed, for all that\r\n")).as_deref(), Some("/a"));
         // Nothing is left of it.
         let steps = stage.client(&long);
         assert_eq!((heard(&steps), sent(&steps)), (vec![501], vec![]));
@@ -47,5 +47,35 @@ fn what_was_agreed_to_holds_behind_a_no() {
     stage.client("RNFR none");
     stage.backend("550 There is none\r\n");
     stage.client("RNTO b");
-    assert_eq!(from(&stage.backend("250 Renamed\r\n")).as_deref(), Some("a"));
+    assert_eq!(from(&stage.backend("250 Renamed\r\n")).as_deref(), Some("/a"));
+}
+
+/// vsftpd and Pure-FTPd look the name up when RNTO comes, from where the session is then.
+#[test]
+fn where_the_session_has_moved_nobody_knows_what_is_renamed() {
+    for (command, answer) in [("CWD /b", "250 There"), ("SITE CD /b", "250 There"), ("XCD /b", "550 No")] {
+        let mut stage = agreed();
+        stage.client(command);
+        stage.backend(&format!("{answer}\r\n"));
+        stage.client("RNTO c");
+        let steps = stage.backend("250 Renamed\r\n");
+        let change = steps.iter().find_map(|step| match step {
+            Step::Changed { change, .. } => change.from.clone(),
+            _ => None,
+        });
+        let from = change.unwrap();
+        assert_eq!((from.given, from.resolved), (b"/a".to_vec(), None), "{command}");
+    }
+}
+
+#[test]
+fn an_offset_goes_with_a_line_that_is_no_command() {
+    let mut stage = agreed();
+    stage.client("REST 5");
+    stage.backend("350 From there\r\n");
+    let steps = stage.input(Input::Flawed(Refusal::LineWithNul));
+    assert_eq!((heard(&steps), sent(&steps)), (vec![501], vec!["RNTO".to_owned(), "REST 0".to_owned()]));
+    assert_eq!(sent(&stage.client("PWD")), [] as [&str; 0]);
+    assert_eq!(sent(&stage.backend("503 What\r\n")), [] as [&str; 0]);
+    assert_eq!(sent(&stage.backend("350 From there\r\n")), ["PWD"]);
 }

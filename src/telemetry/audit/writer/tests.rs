@@ -14,11 +14,14 @@ struct Disk {
     broken: bool,
     /// Hears how much there was at each sync.
     synced: Option<mpsc::Sender<usize>>,
+    /// Hears of each write that found no room, and says how much there is now.
+    refused: Option<Box<dyn FnMut() -> usize + Send>>,
 }
 
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.room == 0 {
+            self.room = self.refused.as_mut().map_or(0, |refused| refused());
             return Err(io::ErrorKind::StorageFull.into());
         }
         let written = bytes.len().min(self.room);
@@ -94,7 +97,7 @@ impl Writer<Disk> {
 
     /// The next attempt, without the pause before it.
     fn tries_again(&mut self) {
-        self.stuck = false;
+        self.stuck = self.stuck.map(|_| Instant::now());
         assert!(self.step());
     }
 
@@ -150,14 +153,14 @@ fn a_flood_of_lines_is_brought_to_the_disk_once_in_a_while_and_not_for_each() {
     let (told, synced) = mpsc::channel();
     let mut writer = writer(usize::MAX);
     writer.disk().synced = Some(told);
-    assert_eq!(writer.rest(Instant::now()), Rest::Long);
+    assert_eq!(writer.rest(), Rest::Long);
     writer.turn("first\n");
     let since = writer.unsynced.unwrap();
     for step in 1..4 {
         writer.sync_when_due(since + SYNC / 4 * step);
         writer.turn("next\n");
     }
-    assert_eq!(writer.rest(since + SYNC / 4), Rest::Short(SYNC / 4 * 3));
+    assert_eq!(writer.rest(), Rest::Until(since + SYNC));
     assert!(synced.try_recv().is_err());
     writer.sync_when_due(since + SYNC);
     assert_eq!((synced.try_recv(), writer.unsynced), (Ok(21), None));
@@ -178,6 +181,51 @@ fn a_disk_that_does_not_keep_what_it_takes_is_as_bad_as_a_full_one() {
     writer.shows(&["audit_write_failures_total 1"]);
 }
 
+/// What was in hand, and what came since.
+#[test]
+fn a_stop_loses_nothing_when_there_is_room_by_then() {
+    let mut writer = writer(8);
+    writer.turn("first\nsecond\n");
+    push(&writer.queue, b"third\n", Weight::Full);
+    writer.disk().room = 100;
+    writer.queue.close();
+    while writer.step() {}
+    assert_eq!(writer.content(), "first\nsecond\nthird\n");
+    assert_eq!(writer.queue.is_over(Duration::ZERO), 0);
+    writer.shows(&["audit_lines_total 3", "audit_write_failures_total 1"]);
+}
+
+#[test]
+fn a_stop_tries_a_disk_that_stays_full_once_more_and_ends() {
+    let mut writer = writer(8);
+    writer.turn("first\nsecond\n");
+    push(&writer.queue, b"third\n", Weight::Full);
+    writer.disk().room = 2;
+    writer.queue.close();
+    assert!(!writer.step());
+    assert_eq!(writer.content(), "first\nseco");
+    assert_eq!(writer.queue.is_over(Duration::ZERO), 2);
+    writer.shows(&["audit_write_failures_total 2"]);
+}
+
+/// Also where the next one looks otherwise and could not take them, or where there is none.
+#[test]
+fn a_file_that_has_room_when_it_is_left_gets_all_its_lines() {
+    for next in [Some(AuditFormat::Xferlog), Some(AuditFormat::Json), None] {
+        let mut writer = writer(8);
+        writer.turn("first\nsecond\n");
+        push(&writer.queue, b"third\n", Weight::Full);
+        let content = Arc::clone(&writer.disk().content);
+        writer.disk().room = 100;
+        writer.queue.change(next.map(|format| (file(), format)));
+        while !writer.queue.is_reached(Duration::ZERO) {
+            assert!(writer.step());
+        }
+        assert_eq!(String::from_utf8_lossy(&content.lock().unwrap()), "first\nsecond\nthird\n");
+        writer.shows(&["audit_lines_lost_total 0"]);
+    }
+}
+
 #[test]
 fn a_torn_line_is_begun_again_in_the_next_file() {
     let mut writer = writer(8);
@@ -191,6 +239,36 @@ fn a_torn_line_is_begun_again_in_the_next_file() {
     assert_eq!(writer.content(), "second\nthird\nfourth\n");
     assert!(writer.queue.takes_more());
     assert_eq!(writer.queue.waiting(), 0);
+}
+
+/// Whoever connects makes a line, and a scanner makes many in a second.
+#[test]
+fn a_disk_that_has_room_again_is_found_however_many_lines_come() {
+    let attempts = Arc::<Mutex<Vec<Instant>>>::default();
+    let mut writer = writer(0);
+    let heard = Arc::clone(&attempts);
+    // There is room behind the third attempt.
+    writer.disk().refused = Some(Box::new(move || {
+        let mut attempts = heard.lock().unwrap();
+        attempts.push(Instant::now());
+        if attempts.len() == 3 { usize::MAX } else { 0 }
+    }));
+    let queue = Arc::clone(&writer.queue);
+    push(&queue, b"first\n", Weight::Full);
+    let running = std::thread::spawn(|| writer.run());
+    let since = Instant::now();
+    let written = || attempts.lock().unwrap().len() == 3 && queue.takes_more();
+    while !written() && since.elapsed() < PAUSE * 10 {
+        // It takes no room, so that there is one at any moment.
+        push(&queue, b"", Weight::Slight);
+        std::thread::yield_now();
+    }
+    let is_written = written();
+    queue.close();
+    running.join().unwrap();
+    assert!(is_written, "{attempts:?}");
+    // No line hastens it either.
+    assert!(attempts.lock().unwrap().windows(2).all(|pair| pair[1] - pair[0] >= PAUSE), "{attempts:?}");
 }
 
 /// It may be the writer's own, or another process': it gets its end when there is room for that.
