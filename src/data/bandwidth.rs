@@ -1,25 +1,27 @@
 //! How many bytes a second transfers may move: in a session, of a user, and in all.
 //!
-//! Invariants: a limit holds for both directions together; who waits holds no memory; those who share a limit are served
-//! in turn; other limits hold at once, for what runs too.
+//! Invariants: a limit holds for both directions together; what has been moved is booked at once, on every limit, whatever
+//! becomes of its transfer; time alone pays for it, whether anybody waits or not; who waits holds no memory and is
+//! overtaken by nobody; a transfer moves nothing before what was booked when it began is paid for, so that no more is ever
+//! owed than what is lent and a piece of each transfer; other limits hold at once, for what runs too.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use leaky_bucket::RateLimiter;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::policy::UserKey;
 
-/// How often a limit gives out what it has.
-const INTERVAL: Duration = Duration::from_millis(50);
-/// Its part of a second.
-const INTERVALS: usize = 20;
-/// What was not used is kept for so many of them, so that a late waking loses nothing.
-const KEPT: usize = 8;
+/// What comes in within this time may be owed, in nanoseconds: what is small beside the rate waits for nothing.
+const LENT: u128 = 50_000_000;
+/// What was not used is kept for so long, in nanoseconds: a late waking loses nothing.
+const KEPT: u128 = 400_000_000;
+/// Nanoseconds.
+const SECOND: u128 = 1_000_000_000;
 /// The dead that are left standing among the limits of users.
 const DEAD: usize = 64;
 
@@ -43,18 +45,22 @@ pub struct Bandwidths {
 struct Rates {
     limits: Bandwidth,
     total: Option<Arc<Bucket>>,
-    users: Mutex<HashMap<UserKey, Weak<Bucket>>>,
+    users: Mutex<HashMap<UserKey, Arc<Bucket>>>,
     /// Others hold instead.
     over: CancellationToken,
 }
 
 /// One limit.
 struct Bucket {
-    limiter: RateLimiter,
-    /// Bytes that have been moved and not been paid for yet: what one interval gives out may be owed, so that what is small
-    /// beside the rate waits for nothing. Who waits for the limit waits in line: the limiter alone would serve some before
-    /// others.
-    line: tokio::sync::Mutex<usize>,
+    /// Bytes a second.
+    rate: u128,
+    /// What is still owed, in nanoseconds, when one who waits goes on. Where others wait too, it is what is lent, so that they
+    /// are served in turn. Who is alone goes on when nothing is owed, with some pieces at once: it wakes less often.
+    rest: u128,
+    began: Instant,
+    /// What has been given out since it began, in bytes times nanoseconds: what was moved, and what nobody used in its time.
+    /// More than it has had since then is owed.
+    given: Mutex<u128>,
 }
 
 /// What one session may move.
@@ -69,11 +75,14 @@ struct Holder {
 }
 
 /// What a session has of one configuration's limits.
-#[derive(Clone)]
 struct Held {
     rates: Arc<Rates>,
-    buckets: Arc<[Arc<Bucket>]>,
+    buckets: Vec<Arc<Bucket>>,
 }
+
+/// What has been booked and is to be waited for.
+#[must_use]
+pub struct Due(Option<(Instant, CancellationToken)>);
 
 impl Bandwidths {
     /// Nothing moved yet.
@@ -99,19 +108,25 @@ impl Bandwidths {
 
 impl Rates {
     fn new(limits: Bandwidth) -> Self {
-        Self { limits, total: limits.total.map(bucket), users: Mutex::default(), over: CancellationToken::new() }
+        Self {
+            limits,
+            total: limits.total.map(Bucket::of_many),
+            users: Mutex::default(),
+            over: CancellationToken::new(),
+        }
     }
 
+    /// A user who has left without paying finds his debt again.
     fn of_user(&self, user: &UserKey, rate: NonZeroUsize) -> Arc<Bucket> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bucket) = users.get(user).and_then(Weak::upgrade) {
-            return bucket;
+        let mut users = lock(&self.users);
+        if let Some(bucket) = users.get(user) {
+            return Arc::clone(bucket);
         }
         if users.len() >= DEAD && users.len().is_power_of_two() {
-            users.retain(|_, bucket| bucket.strong_count() > 0);
+            users.retain(|_, bucket| Arc::strong_count(bucket) > 1 || bucket.owes());
         }
-        let bucket = bucket(rate);
-        users.insert(user.clone(), Arc::downgrade(&bucket));
+        let bucket = Bucket::of_many(rate);
+        users.insert(user.clone(), Arc::clone(&bucket));
         bucket
     }
 }
@@ -119,272 +134,113 @@ impl Rates {
 impl Held {
     fn of(rates: Arc<Rates>, user: &UserKey) -> Self {
         let Bandwidth { session, user: of_user, total: _ } = rates.limits;
-        let mut buckets: Vec<_> = session.map(bucket).into_iter().collect();
+        let mut buckets: Vec<_> = session.map(Bucket::of_one).into_iter().collect();
         buckets.extend(of_user.map(|rate| rates.of_user(user, rate)));
         buckets.extend(rates.total.clone());
-        Self { rates, buckets: buckets.into() }
+        Self { rates, buckets }
     }
 }
 
 impl Holder {
     /// Of the limits that hold now.
-    fn held(&self) -> Held {
+    fn held(&self) -> MutexGuard<'_, Held> {
         let now = self.bandwidths.now.load();
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         if !Arc::ptr_eq(&now, &held.rates) {
             *held = Held::of(Arc::clone(&now), &self.user);
         }
-        held.clone()
+        held
     }
 }
 
 impl Share {
-    /// A transfer begins. What nobody has used until now is not its to spend.
-    pub fn begin(&self) {
-        for bucket in self.held().iter().flat_map(|held| &*held.buckets) {
-            bucket.forfeit();
-        }
+    /// A transfer begins: waits until what is booked by now is paid for, but for what is lent. What nobody has used until
+    /// now is not its to spend.
+    pub async fn begin(&self) {
+        self.due(Bucket::begin).paid().await;
     }
 
-    /// Waits until so many bytes, which have been moved, are paid for, but for what one interval gives out.
-    pub async fn pay(&self, bytes: usize) {
-        let Some(Held { rates, buckets }) = self.held() else { return };
-        if buckets.is_empty() {
-            return;
-        }
-        let paid = async {
-            for bucket in &*buckets {
-                bucket.pay(bytes).await;
-            }
-        };
-        tokio::select! {
-            () = paid => {}
-            () = rates.over.cancelled() => {}
-        }
+    /// So many bytes are being moved, and cannot be had back. They are booked whatever becomes of what is returned.
+    pub fn book(&self, bytes: usize) -> Due {
+        self.due(|bucket| bucket.book(bytes))
     }
 
     /// Bytes a second at most.
     pub fn slowest(&self) -> Option<NonZeroUsize> {
-        let Bandwidth { session, user, total } = self.held()?.rates.limits;
+        let Bandwidth { session, user, total } = self.0.as_ref()?.held().rates.limits;
         [session, user, total].into_iter().flatten().min()
     }
 
-    fn held(&self) -> Option<Held> {
-        self.0.as_ref().map(|holder| holder.held())
+    fn due(&self, of: impl Fn(&Bucket) -> Option<Instant>) -> Due {
+        let Some(holder) = &self.0 else { return Due(None) };
+        let held = holder.held();
+        // Each of them is asked.
+        let last = held.buckets.iter().filter_map(|bucket| of(bucket)).max();
+        Due(last.map(|last| (last, held.rates.over.clone())))
+    }
+}
+
+impl Due {
+    /// Waits until it is paid for, but for what is lent, or until other limits hold.
+    pub async fn paid(self) {
+        if let Some((at, over)) = self.0 {
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = over.cancelled() => {}
+            }
+        }
     }
 }
 
 impl Bucket {
-    async fn pay(&self, bytes: usize) {
-        let mut owed = self.line.lock().await;
-        // What is called off while it waits is owed all the same: its bytes have been moved.
-        *owed = owed.saturating_add(bytes);
-        self.settle(&mut owed);
-        let due = owed.saturating_sub(self.limiter.refill());
-        if due > 0 {
-            self.limiter.acquire(due).await;
-            *owed -= due;
-        }
+    /// A session has one transfer at a time.
+    fn of_one(rate: NonZeroUsize) -> Arc<Self> {
+        Self::new(rate, 0)
     }
 
-    /// What has come in pays for what is owed.
-    fn settle(&self, owed: &mut usize) {
-        // Too much to ask for: it counts up what has come in since it was asked last.
-        self.limiter.try_acquire(self.limiter.max().saturating_add(1));
-        let paid = self.limiter.balance().min(*owed);
-        if self.limiter.try_acquire(paid) {
-            *owed -= paid;
-        }
+    fn of_many(rate: NonZeroUsize) -> Arc<Self> {
+        Self::new(rate, LENT)
     }
 
-    /// What is left when all is paid for is nobody's. While somebody waits, nothing is left.
-    fn forfeit(&self) {
-        if let Ok(mut owed) = self.line.try_lock() {
-            self.settle(&mut owed);
-            self.limiter.try_acquire(self.limiter.balance());
+    fn new(rate: NonZeroUsize, rest: u128) -> Arc<Self> {
+        Arc::new(Self { rate: rate.get() as u128, rest, began: Instant::now(), given: Mutex::default() })
+    }
+
+    fn begin(&self) -> Option<Instant> {
+        self.give(0, 0)
+    }
+
+    fn book(&self, bytes: usize) -> Option<Instant> {
+        self.give(bytes, KEPT)
+    }
+
+    /// Gives out what may not have come in yet. What came in before `kept` and was not used is nobody's.
+    ///
+    /// Returns when no more than what is lent will be owed of it and of all before it; `None`: it is so now.
+    fn give(&self, bytes: usize, kept: u128) -> Option<Instant> {
+        let now = self.began.elapsed().as_nanos();
+        let given = {
+            let mut given = lock(&self.given);
+            let unused = self.rate * now.saturating_sub(kept);
+            *given = unused.max(*given).saturating_add(bytes as u128 * SECOND);
+            *given
+        };
+        if given <= self.rate * (now + LENT) {
+            return None;
         }
+        let due = u64::try_from(given.div_ceil(self.rate) - self.rest).unwrap_or(u64::MAX);
+        Some(self.began + Duration::from_nanos(due))
+    }
+
+    fn owes(&self) -> bool {
+        *lock(&self.given) > self.rate * self.began.elapsed().as_nanos()
     }
 }
 
-fn bucket(rate: NonZeroUsize) -> Arc<Bucket> {
-    let refill = (rate.get() / INTERVALS).max(1);
-    let kept = refill.saturating_mul(KEPT);
-    let limiter = RateLimiter::builder().refill(refill).initial(0).max(kept).interval(INTERVAL).fair(false).build();
-    Arc::new(Bucket { limiter, line: tokio::sync::Mutex::default() })
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind it is whole after every method, so a poisoned lock is still good.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::*;
-
-    const MIB: usize = 1 << 20;
-
-    fn rate(bytes: usize) -> Option<NonZeroUsize> {
-        NonZeroUsize::new(bytes)
-    }
-
-    async fn seconds(work: impl Future) -> f64 {
-        let began = Instant::now();
-        work.await;
-        began.elapsed().as_secs_f64()
-    }
-
-    async fn move_blocks(share: &Share, blocks: usize, bytes: usize) {
-        for _ in 0..blocks {
-            share.pay(bytes).await;
-        }
-    }
-
-    fn within_5_percent(measured: f64, expected: f64) {
-        assert!((measured / expected - 1.0).abs() < 0.05, "{measured} s where {expected} s were expected");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_rate_is_kept_within_5_percent_whatever_rate_and_block() {
-        for bytes in [1 << 10, 50_000, MIB, 100 * MIB, 1 << 33] {
-            for block in [1000, 16 << 10, 256 << 10, 16 << 20] {
-                let limits = Bandwidth { session: rate(bytes), ..Bandwidth::default() };
-                let share = Arc::new(Bandwidths::new(limits)).share(b"anna");
-                // Ten seconds, or as much as can be counted in a test.
-                let blocks = (10 * bytes / block).max(10);
-                if blocks > 12_000 {
-                    continue;
-                }
-                let measured = seconds(move_blocks(&share, blocks, block)).await;
-                within_5_percent(measured, (blocks * block) as f64 / bytes as f64);
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_saved_up_for_the_next_transfer() {
-        let limits = Bandwidth { session: rate(MIB), user: rate(MIB), total: rate(MIB) };
-        let share = Arc::new(Bandwidths::new(limits)).share(b"anna");
-        for pause in [0, 30, 300, 2000, 60_000] {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            let transfer = async {
-                share.begin();
-                move_blocks(&share, 8, MIB / 4).await;
-            };
-            within_5_percent(seconds(transfer).await, 2.0);
-        }
-    }
-
-    /// A listing is no burden to a fast line, and waits for no interval of it.
-    #[tokio::test(start_paused = true)]
-    async fn what_is_small_beside_the_rate_waits_for_nothing() {
-        let limits = Bandwidth { session: rate(MIB << 10), user: rate(MIB << 10), total: rate(MIB << 10) };
-        let share = Arc::new(Bandwidths::new(limits)).share(b"anna");
-        let transfers = async {
-            for _ in 0..100 {
-                share.begin();
-                share.pay(1024).await;
-            }
-        };
-        assert!(seconds(transfers).await == 0.0);
-    }
-
-    /// What is owed at the end of a transfer is paid for by the next one, and what is owed does not grow with the sessions.
-    #[tokio::test(start_paused = true)]
-    async fn many_small_transfers_of_many_sessions_are_no_faster_than_the_limit() {
-        let bandwidths = Arc::new(Bandwidths::new(Bandwidth { total: rate(100 << 10), ..Bandwidth::default() }));
-        let transfers = async {
-            for number in 0..1000_u32 {
-                let share = bandwidths.share(&number.to_be_bytes());
-                share.begin();
-                share.pay(1024).await;
-            }
-        };
-        within_5_percent(seconds(transfers).await, 10.0);
-    }
-
-    /// The bytes have been moved, whatever became of the transfer.
-    #[tokio::test(start_paused = true)]
-    async fn a_transfer_that_is_broken_off_has_not_gone_free() {
-        let limits = Bandwidth { user: rate(MIB), ..Bandwidth::default() };
-        let bandwidths = Arc::new(Bandwidths::new(limits));
-        let broken_off = bandwidths.share(b"anna");
-        let transfers = async {
-            for _ in 0..10 {
-                let _ = tokio::time::timeout(Duration::from_millis(1), broken_off.pay(MIB)).await;
-            }
-            bandwidths.share(b"anna").pay(1).await;
-        };
-        within_5_percent(seconds(transfers).await, 10.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn sessions_of_a_user_share_and_others_do_not() {
-        let bandwidths = Arc::new(Bandwidths::new(Bandwidth { user: rate(MIB), ..Bandwidth::default() }));
-        let [anna, anna_again, berta] = [b"anna", b"ANNA", b"bert"].map(|user| bandwidths.share(user));
-        let all = async {
-            tokio::join!(
-                seconds(move_blocks(&anna, 40, MIB / 4)),
-                seconds(move_blocks(&anna_again, 40, MIB / 4)),
-                seconds(move_blocks(&berta, 40, MIB / 4)),
-            )
-        };
-        let (first, second, other) = all.await;
-        within_5_percent(first.max(second), 20.0);
-        // In turn: neither is through long before the other.
-        within_5_percent(first.min(second), 20.0);
-        within_5_percent(other, 10.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_narrowest_limit_counts() {
-        let limits = Bandwidth { session: rate(4 * MIB), user: rate(8 * MIB), total: rate(MIB) };
-        let bandwidths = Arc::new(Bandwidths::new(limits));
-        let (anna, berta) = (bandwidths.share(b"anna"), bandwidths.share(b"berta"));
-        assert_eq!(anna.slowest(), rate(MIB));
-        let both = async { tokio::join!(move_blocks(&anna, 20, MIB / 4), move_blocks(&berta, 20, MIB / 4)) };
-        within_5_percent(seconds(both).await, 10.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn other_limits_hold_for_those_who_move_already() {
-        let limits = |bytes| Bandwidth { user: rate(bytes), ..Bandwidth::default() };
-        let bandwidths = Arc::new(Bandwidths::new(Bandwidth::default()));
-        let shares = [b"anna", b"anna"].map(|user| bandwidths.share(user));
-        let both = || async {
-            tokio::join!(move_blocks(&shares[0], 20, MIB / 4), move_blocks(&shares[1], 20, MIB / 4));
-        };
-        assert!(seconds(both()).await == 0.0);
-        for bytes in [MIB, 4 * MIB, MIB / 2] {
-            bandwidths.set_limits(limits(bytes));
-            assert_eq!(shares[0].slowest(), rate(bytes));
-            within_5_percent(seconds(both()).await, (10 * MIB) as f64 / bytes as f64);
-        }
-        bandwidths.set_limits(Bandwidth::default());
-        assert!(seconds(both()).await == 0.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_limit_that_holds_no_more() {
-        let hours = Bandwidth { total: rate(1), ..Bandwidth::default() };
-        let bandwidths = Arc::new(Bandwidths::new(hours));
-        let (waits, also) = (bandwidths.share(b"anna"), bandwidths.share(b"berta"));
-        let change = async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            // The same limits change nothing.
-            bandwidths.set_limits(hours);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            bandwidths.set_limits(Bandwidth::default());
-        };
-        let all = async { tokio::join!(waits.pay(MIB), also.pay(MIB), change) };
-        assert!((seconds(all).await - 2.0).abs() < 0.1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_limits_nothing_is_waited_for_and_nobody_is_remembered() {
-        let none = Arc::new(Bandwidths::new(Bandwidth::default()));
-        assert!(seconds(none.share(b"anna").pay(usize::MAX)).await == 0.0);
-        let some = Arc::new(Bandwidths::new(Bandwidth { user: rate(MIB), ..Bandwidth::default() }));
-        for number in 0..10_000u32 {
-            some.share(&number.to_be_bytes());
-        }
-        assert!(some.now.load().users.lock().unwrap().len() <= 2 * DEAD);
-    }
-}
+mod tests;

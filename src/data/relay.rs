@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use super::bandwidth::Share;
+use super::bandwidth::{Due, Share};
 use crate::event::{Direction, Event, Observer};
 use crate::net::{Blocks, FullSpeed, Pace, Room};
 use crate::tls::{DataStream, WhyClosed};
@@ -89,7 +89,7 @@ pub fn pump_upload(pump: Pump, moved: impl FnMut(u64)) -> impl Future<Output = P
 async fn download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
     let (source, sink) = (back.socket().received(), front.socket().sent());
-    share.begin();
+    share.begin().await;
     let mut speed = Speed::new(&share, &blocks);
     let end = loop {
         let room = Room { pace: speed.pace(), sealed: front.is_private() };
@@ -99,6 +99,7 @@ async fn download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
             None => break PumpEnd::SourceStalled,
         };
         let read = piece.len();
+        let due = share.book(read);
         // Before it is written: a client may take most of a block and cut, and what is told must not be less than it has.
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Download, bytes: read as u64 });
@@ -111,7 +112,7 @@ async fn download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
             None => break PumpEnd::SinkStalled,
         }
         speed.moved(read, &share);
-        take_turns(&share, read).await;
+        take_turns(due).await;
     };
     PumpReport { front, back, end }
 }
@@ -119,7 +120,7 @@ async fn download(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
 async fn upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
     let Pump { mut front, mut back, stall, blocks, share, observer } = pump;
     let (source, sink) = (front.socket().received(), back.socket().sent());
-    share.begin();
+    share.begin().await;
     let mut speed = Speed::new(&share, &blocks);
     let mut heard = 0;
     let mut back_ended = false;
@@ -148,6 +149,7 @@ async fn upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
             }
         };
         let read = piece.len();
+        let due = share.book(read);
         if piece.in_steps() {
             yield_now().await;
         }
@@ -159,16 +161,16 @@ async fn upload(pump: Pump, mut moved: impl FnMut(u64)) -> PumpReport {
         speed.moved(read, &share);
         moved(read as u64);
         observer.observe(&Event::Moved { direction: Direction::Upload, bytes: read as u64 });
-        take_turns(&share, read).await;
+        take_turns(due).await;
     };
     PumpReport { front, back, end }
 }
 
 /// Lets others at the processor: a transfer at full speed always has something to do, and would go on for as long as the
-/// runtime lets it. What has gone is paid for.
-async fn take_turns(share: &Share, moved: usize) {
+/// runtime lets it. What has gone is waited for.
+async fn take_turns(due: Due) {
     yield_now().await;
-    share.pay(moved).await;
+    due.paid().await;
 }
 
 /// Reads and forgets until the peer ends, for at most `limit`: closing with unread bytes in the system would reset the

@@ -167,7 +167,7 @@ impl<'a> Request<'a> {
     fn refusal(&self, by_path: bool) -> Refusal {
         match (self.command.verb(), self.group) {
             (Verb::Stor | Verb::Appe | Verb::Stou | Verb::Rnto, _) if by_path => Refusal::NameDenied,
-            (_, Some(Group::Read | Group::Write | Group::Delete | Group::Rename)) if by_path => Refusal::PathDenied,
+            (verb, _) if by_path && !matches!(verb, Verb::Site | Verb::Other) => Refusal::PathDenied,
             (_, Some(Group::Read | Group::Write | Group::Delete | Group::Rename)) => Refusal::CommandDenied,
             (_, Some(Group::Admin) | None) => Refusal::VerbDenied,
         }

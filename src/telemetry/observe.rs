@@ -83,7 +83,7 @@ impl Observer for Telemetry {
             Event::Reply { who: _, class } => metrics.reply(class),
             Event::Refused { who, user, object, verb, refusal } => {
                 metrics.refused(refusal);
-                lines::refused(who, verb, refusal);
+                lines::refused(who, user, object, verb, refusal);
                 audit.refused(who, user, object, verb, refusal);
             }
             Event::Moved { direction, bytes } => metrics.moved(direction, bytes),

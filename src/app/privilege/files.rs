@@ -96,6 +96,11 @@ impl Files {
         read.chain(written).chain(appended).map(PathBuf::as_path)
     }
 
+    /// Where the audit file can be.
+    pub(super) fn for_lines(&self) -> impl Iterator<Item = &Path> {
+        self.appended.iter().chain(&self.written).map(PathBuf::as_path)
+    }
+
     /// The folder of a file, and that of what it links to.
     fn reads(&mut self, file: &Path) {
         self.read.extend(folders(file));

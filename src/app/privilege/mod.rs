@@ -129,13 +129,18 @@ impl Privileges {
                 .push("active.source_port: ports below 1024 have been given up. Restart instead of reloading".into());
         }
         if let Some(open) = &self.files {
-            let closed = |path: &Path| {
-                let path = path.display();
-                format!(
+            let wanted = Files::of(settings, configuration);
+            let closed = |path: &Path| match path.display() {
+                folder if wanted.appended.contains(path) => format!(
+                    "audit_log.path: {folder} lies where nothing may be written since the start (Landlock). Write a path in {}, \
+                     or restart: a restart loses what could not be written",
+                    open.for_lines().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(" or ")
+                ),
+                path => format!(
                     "{path} lies where nothing may be read since the start (Landlock). Restart instead of reloading"
-                )
+                ),
             };
-            missing.extend(Files::of(settings, configuration).not_in(open).map(closed));
+            missing.extend(wanted.not_in(open).map(closed));
         }
         missing
     }

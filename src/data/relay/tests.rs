@@ -1,9 +1,12 @@
 //! The relay between sockets, without sessions.
 
+use std::num::NonZeroUsize;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
+use crate::data::{Bandwidth, Bandwidths};
 use crate::event::Unobserved;
 use crate::net::{Socket, read_slowly};
 
@@ -193,4 +196,34 @@ async fn a_client_that_sends_nothing_is_stalled_whatever_the_backend_says() {
     };
     assert_eq!(report.end, PumpEnd::SourceStalled);
     assert!(began.elapsed() >= STALL && began.elapsed() < STALL * 3 / 2, "{:?}", began.elapsed());
+}
+
+/// What has gone is booked, also when the sink has not taken all of it yet, and the next transfer begins behind it.
+#[tokio::test]
+async fn who_cuts_each_transfer_behind_its_first_bytes_is_no_faster_than_the_limit() {
+    let limits = Bandwidth { user: NonZeroUsize::new(MIB), ..Bandwidth::default() };
+    for upload in [false, true] {
+        let bandwidths = Arc::new(Bandwidths::new(limits));
+        let began = Instant::now();
+        let (mut booked, mut last) = (0, 0);
+        for _ in 0..32 {
+            let ((mut client, front), (mut backend, back)) = (pair().await, pair().await);
+            let source = if upload { &mut client } else { &mut backend };
+            source.write_all(&[b'x'; 16 * 1024]).await.unwrap();
+            let (moved, mut begun) = tokio::sync::mpsc::unbounded_channel();
+            let count = move |bytes| moved.send(bytes).unwrap();
+            let pump = Pump { share: bandwidths.share(b"anna"), ..pump_between(front, back) };
+            let relay =
+                async { if upload { pump_upload(pump, count).await } else { pump_download(pump, count).await } };
+            last = tokio::select! {
+                _ = relay => unreachable!(),
+                bytes = begun.recv() => bytes.unwrap(),
+            };
+            booked += last;
+        }
+        // But for the last piece, and what is lent.
+        let least = (booked - last) as f64 / MIB as f64 - 0.05;
+        let measured = began.elapsed().as_secs_f64();
+        assert!(booked >= 32 * 1024 && measured >= least, "{booked} bytes in {measured} s, upload: {upload}");
+    }
 }

@@ -185,6 +185,12 @@ fn paths_say_what_is_allowed_where() {
 }
 
 #[test]
+fn going_somewhere_is_denied_for_the_place() {
+    let rules = vec![rule("*", &[], &["CWD", "CDUP"], &["/private", "/private/**"])];
+    table(rules, &[("a", "CWD /private", PATH), ("a", "CWD /private/x", PATH), ("a", "CWD /in", FINE)]);
+}
+
+#[test]
 fn what_is_denied_by_path_is_denied_whatever_way_it_is_named() {
     let rules = vec![rule("*", &[], &["read", "rename", "delete", "SITE"], &["/secret/**"])];
     table(

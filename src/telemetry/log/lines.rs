@@ -11,7 +11,7 @@ use super::TARGET;
 use super::severity::Severity;
 use crate::event::{
     BackendFailure, By, Change, ChangeResult, Channel, DataMode, DataOutcome, Ended, Handshake, HandshakeResult, Leg,
-    LoginResult, Resumption, Stray, Transfer, TransferResult, Via, Who,
+    LoginResult, Object, Resumption, Stray, Transfer, TransferResult, Via, Who,
 };
 use crate::ftp::{Printable, Verb};
 use crate::policy::{Ban, Refusal, canonical};
@@ -145,8 +145,17 @@ pub(in crate::telemetry) fn command(who: &Who, verb: Verb) {
     line!(debug, who, verb = verb.label(), "command");
 }
 
-pub(in crate::telemetry) fn refused(who: &Who, verb: Verb, refusal: Refusal) {
-    line_at!(Severity::of(refusal), who, verb = verb.label(), reason = refusal.label(), "command refused");
+/// `path`: where a record is kept, what it was about, as far as that is no secret.
+pub(in crate::telemetry) fn refused(
+    who: &Who,
+    user: Option<&[u8]>,
+    object: Option<&Object>,
+    verb: Verb,
+    refusal: Refusal,
+) {
+    let path = object.filter(|object| !object.given.is_empty()).map(|object| shown(&object.given));
+    let (user, reason) = (user.map(shown), refusal.label());
+    line_at!(Severity::of(refusal), who, user, verb = verb.label(), path, reason, "command refused");
 }
 
 pub(in crate::telemetry) fn data(who: &Who, leg: Leg, mode: DataMode, outcome: DataOutcome, detail: &str) {

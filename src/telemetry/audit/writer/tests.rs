@@ -1,7 +1,8 @@
 //! The writer on disks that are full, broken, slow or gone, and what waits for it.
 
 use super::*;
-use crate::telemetry::audit::queue::{BEHIND, CAPACITY, Put, SLIGHT, Weight};
+use crate::telemetry::audit::backlog::{BEHIND, CAPACITY, SLIGHT};
+use crate::telemetry::audit::queue::{Put, Weight};
 use crate::telemetry::settings::AuditFormat;
 use std::sync::{Mutex, mpsc};
 

@@ -110,9 +110,9 @@ fn levels_follow_blame() {
     assert_eq!(ended_by(TransferResult::Stopped, true), "ERROR");
     assert_eq!(level(|| command(&who(), Verb::Pass)), "DEBUG");
     assert_eq!(level(|| backend_failed(&who(), "legacy", BackendFailure::Reset, "x")), "WARN");
-    assert_eq!(level(|| refused(&who(), Verb::Pasv, Refusal::AdvertiseUnavailable)), "ERROR");
-    assert_eq!(level(|| refused(&who(), Verb::Port, Refusal::ForeignAddress)), "INFO");
-    assert_eq!(level(|| refused(&who(), Verb::User, Refusal::TlsRequired)), "DEBUG");
+    assert_eq!(level(|| refused(&who(), None, None, Verb::Pasv, Refusal::AdvertiseUnavailable)), "ERROR");
+    assert_eq!(level(|| refused(&who(), None, None, Verb::Port, Refusal::ForeignAddress)), "INFO");
+    assert_eq!(level(|| refused(&who(), None, None, Verb::User, Refusal::TlsRequired)), "DEBUG");
     assert_eq!(level(|| reloaded(false)), "ERROR");
 }
 
@@ -177,4 +177,15 @@ fn a_balancer_is_named_once_and_its_own_look_is_quiet() {
     assert_eq!(level(|| ended(&check, None, closed, Duration::ZERO)), "DEBUG");
     assert_eq!(level(|| ended(&check, Some(b"bob"), closed, Duration::ZERO)), "INFO");
     assert_eq!(level(|| ended(&brought, None, closed, Duration::ZERO)), "INFO");
+}
+
+/// What is said of a refusal names the user once there is one, and the place where a record is kept.
+#[test]
+fn a_refusal_says_whose() {
+    let object = Object { given: b"x\ny".to_vec(), resolved: None };
+    let line =
+        only(json(LogLevel::Info, || refused(&who(), Some(b"anna"), Some(&object), Verb::Retr, Refusal::PathDenied)));
+    assert_eq!((&line["user"], &line["path"], &line["verb"]), (&json!("anna"), &json!("x\\ny"), &json!("RETR")));
+    let line = only(json(LogLevel::Info, || refused(&who(), None, None, Verb::Retr, Refusal::PathDenied)));
+    assert_eq!((line.get("user"), line.get("path")), (None, None));
 }
