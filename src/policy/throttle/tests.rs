@@ -287,22 +287,29 @@ fn who_leaves_the_queue_passes_his_place_on() {
     trials.into_iter().for_each(Trial::withdrawn);
 }
 
-#[test]
-fn a_backend_that_hangs_up_has_said_no_to_strangers_alone() {
-    let test = Test::new();
-    for user in ["bob", "anna"] {
-        if user == "anna" {
-            test.succeeds(HERE, user).unwrap();
+/// How many hang-ups there can be until there is a ban.
+fn hang_ups(test: &Test, user: &str) -> usize {
+    let mut before = 0;
+    while let Turn::Now(trial) = test.begins(HERE, user) {
+        if !trial.doubtful(test.now).unwrap().bans.is_empty() {
+            return before;
         }
-        for _ in 0..5 {
-            let Ok(Turn::Now(trial)) = test.throttle.begin(HERE.parse().unwrap(), user.as_bytes(), test.now, None)
-            else {
-                break;
-            };
-            trial.doubtful(test.now).unwrap();
-        }
+        before += 1;
     }
-    assert_eq!((test.check(HERE, "bob"), test.check(HERE, "anna")), (Err(Refusal::LoginBanned), Ok(())));
+    panic!("{user} waits");
+}
+
+#[test]
+fn a_backend_that_hangs_up_has_said_no_to_strangers_and_to_who_is_known_a_tenth_of_one() {
+    let test = Test::new();
+    test.succeeds(HERE, "anna").unwrap();
+    test.succeeds(HERE, "berta").unwrap();
+    (0..2).for_each(|_| drop(test.fails(HERE, "berta")));
+    assert_eq!([hang_ups(&test, "bob"), hang_ups(&test, "anna"), hang_ups(&test, "berta")], [4, 49, 29]);
+    for user in ["bob", "anna", "berta"] {
+        assert_eq!(test.check(HERE, user), Err(Refusal::LoginBanned));
+    }
+    assert_eq!(test.kinds(), [BanKind::Login; 3]);
 }
 
 /// A reload that counts nothing any more, or more than before, keeps nobody waiting.

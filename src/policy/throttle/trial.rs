@@ -16,7 +16,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::ban::{Origin, Subject, UserKey};
 use super::table::Table;
-use super::{FailedLogins, Marks, Penalty, State, Throttle, is_live, lock};
+use super::{FailedLogins, Failure, Marks, Penalty, State, Throttle, count, is_live, lock};
 use crate::policy::refusal::Refusal;
 
 /// A password or a code on trial. It counts as failed when it is dropped without a word of what became of it.
@@ -105,7 +105,7 @@ impl Trials {
         let group = self.of.get(subject)?;
         let live = failed.iter().filter(|failure| is_live(failure, rule.within, now));
         let counted = match subject {
-            Subject::Login(..) => live.count() + group.marks.values().sum::<usize>(),
+            Subject::Login(..) => count(live) + group.marks.values().sum::<usize>(),
             // Each user, or each address, counts once.
             Subject::Address(_) | Subject::User(_) => {
                 let failed: Vec<u64> = live.map(|(failed, _)| *failed).collect();
@@ -191,7 +191,7 @@ impl Trial {
     /// # Errors
     /// When a ban has come in between: the answer is that of the ban, whatever the password was.
     pub fn failed(mut self, now: Instant) -> Result<Penalty, Refusal> {
-        self.fail(now)
+        self.fail(Failure::Wrong, now)
     }
 
     /// It was right. What had failed before it is forgiven.
@@ -206,19 +206,14 @@ impl Trial {
         succeeded
     }
 
-    /// The backend has said neither yes nor no: it has hung up, or asked once more. To a stranger that is a no, and some
-    /// servers say it so. It is none to who is known at his address: to him it may say that too many of his sessions are
-    /// there.
+    /// The backend has said neither yes nor no: it has hung up, for one. To a stranger that is a no, and some servers say it
+    /// so. To who is known at his address it may say that too many of his sessions are there: so it counts for less, and
+    /// for something, because strangers sit behind his address too.
     ///
     /// # Errors
     /// As [`Self::failed`].
     pub fn doubtful(mut self, now: Instant) -> Result<Penalty, Refusal> {
-        let known = lock(&self.state).is_known(self.origin, &self.user, now);
-        if known {
-            self.withdraw();
-            return Ok(Penalty::default());
-        }
-        self.fail(now)
+        self.fail(Failure::Doubtful, now)
     }
 
     /// It was not tried, or nobody will ever know.
@@ -226,12 +221,12 @@ impl Trial {
         self.withdraw();
     }
 
-    fn fail(&mut self, now: Instant) -> Result<Penalty, Refusal> {
+    fn fail(&mut self, failure: Failure, now: Instant) -> Result<Penalty, Refusal> {
         let shared = Arc::clone(&self.state);
         let mut state = lock(&shared);
         let failed = state.check(self.origin, &self.user, now).map(|()| {
             let (origin, user) = (self.origin, self.user.clone());
-            state.failed(origin, user, now)
+            state.failed(origin, user, failure, now)
         });
         let banned = failed.as_ref().map_or(true, |penalty| !penalty.bans.is_empty());
         self.leave(&mut state, banned);
@@ -255,7 +250,7 @@ impl Drop for Trial {
     fn drop(&mut self) {
         if !self.decided {
             // Whatever it leads to: the one who could be told is gone.
-            let _ = self.fail(self.began);
+            let _ = self.fail(Failure::Wrong, self.began);
         }
     }
 }
