@@ -22,7 +22,7 @@ pub(super) struct Known<'a> {
 /// All routes. Without the key, one leads to the only backend.
 pub(super) fn routes(reader: &mut Reader<'_>, root: Section<'_>, known: Known<'_>) -> Routes {
     if let ([first, _, ..], None) = (known.backends, root.get("routes")) {
-        let remedy = format!("Write: routes: [{{ user: [\"a*\"], backend: {first} }}, …]");
+        let remedy = format!("Write: routes: [{{ user: [\"a*\"], backend: {} }}, …]", printable(first));
         reader.required(root, "routes", &format!("With several backends they say who goes where. {remedy}"));
     }
     let Some(node) = root.get("routes") else {
