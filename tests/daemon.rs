@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "daemon/kept.rs"]
+mod kept;
 mod process;
 
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};

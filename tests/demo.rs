@@ -107,6 +107,9 @@ fn a_client_lists_and_transfers_in_both_ways_of_tls() {
     let implicit = RustlsFtpStream::connect_secure_implicit(address, demo.tls(), "localhost").unwrap();
     list_down_up(implicit, &demo, "implicit");
     assert!(!demo.process.has_said("gateway -> server"), "the wire is shown only when asked for");
+    // What it keeps goes with it.
+    let settings = ftps_gateway::config::load(Path::new(demo.fact("gateway.yaml"))).unwrap();
+    assert!(settings.tls.state_dir.unwrap().starts_with(demo.temporary.path()));
     demo.end("TERM");
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "privilege/made.rs"]
+mod made;
 mod process;
 
 use std::io::{BufRead, BufReader};
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use made::what_a_user_could_not_make_himself_is_missed_by_a_check_as_by_a_start;
 use process::{Output, Process, gateway};
 use tempfile::TempDir;
 
@@ -50,11 +53,18 @@ impl Site {
 
     /// Writes `gateway.yaml`.
     fn configure(&self, more: &str) {
-        let text = format!(
+        self.writes(&self.configuration(more));
+    }
+
+    fn configuration(&self, more: &str) -> String {
+        format!(
             "listeners: [{{ address: \"{}\" }}]\npassive: {{ ports: 0 }}\nadmin: {{ address: none }}\n\
              backends: {{ legacy: {{ servers: [\"127.0.0.1:9\"] }} }}\nstate_dir: state\n{more}\n",
             self.address
-        );
+        )
+    }
+
+    fn writes(&self, text: &str) {
         std::fs::write(self.path("gateway.yaml"), text).unwrap();
         mode(&self.path("gateway.yaml"), 0o644);
     }
@@ -376,11 +386,18 @@ fn a_check_as_root_reads_keys_as_the_user() {
     let (status, said) = site.process("check").ends();
     assert_eq!(status, Some(78), "{said}");
     assert!(said.contains("self-signed.key cannot be read"), "{said}");
-    // It serves without `state_dir`, and forgets.
+    // It serves without `state_dir` where nothing has to be kept, and not otherwise.
     mode(&site.path("tls/self-signed.key"), 0o644);
+    for command in ["check", "run"] {
+        let (status, said) = site.process(command).ends();
+        assert_eq!(status, Some(78), "{command}: {said}");
+        assert!(said.contains("gateway.yaml:5: state_dir: ") && said.contains("chown -R"), "{command}: {said}");
+    }
+    site.configure(&format!("user: {NOBODY}\nlimits: {{ failed_logins: off }}\n{certificate}"));
     let (status, said) = site.process("check").ends();
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("state_dir: ") && said.contains("a restart loses the bans"), "{said}");
+    assert!(said.contains("state_dir: nothing is kept over a restart: "), "{said}");
+    assert!(site.serving().1.iter().any(|line| line.contains("state_dir: nothing could be kept")));
     // A file that only root reads is missed by the first reload.
     mode(&site.path("gateway.yaml"), 0o600);
     assert!(site.process("check").ends().1.contains("a reload will fail"));
@@ -436,6 +453,7 @@ fn main() {
         a_reload_reads_what_was_open_at_start_and_nothing_else
         landlock_closes_what_everybody_may_read
         a_key_that_the_user_may_not_read_is_missed_at_start
+        what_a_user_could_not_make_himself_is_missed_by_a_check_as_by_a_start
         root_without_a_user_is_told_so
         the_audit_file_is_made_for_its_user_and_opened_again_when_it_has_been_moved
         another_audit_file_can_be_where_one_could_be_at_start_and_the_refusal_says_where

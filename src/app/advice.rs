@@ -24,7 +24,6 @@ pub(super) fn advice(settings: &Settings) -> Vec<String> {
     advice.extend(expired_certificates(&settings.tls).map(expired));
     advice.extend(settings.tls.client_certificates.iter().flat_map(outdated_lists).map(outdated));
     advice.extend(settings.tls.client_certificates.iter().flat_map(unlisted_authorities).map(unlisted));
-    advice.extend(settings.audit.iter().filter_map(|audit| without_folder(&audit.path)));
     advice
 }
 
@@ -53,15 +52,6 @@ fn unlisted(authority: String) -> String {
         "tls.client_certificates.revocation_lists: there is none of {authority}, and clients of this authority are refused. \
          Add it, and reload"
     )
-}
-
-/// The service may make it at its start, so it is no problem yet.
-fn without_folder(path: &Path) -> Option<String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())?.display();
-    Some(format!(
-        "audit_log.path: the folder {folder} is not there, and the gateway does not start without. Make it, or let the unit \
-         do so (LogsDirectory=)"
-    ))
 }
 
 #[cfg(test)]
@@ -172,13 +162,5 @@ mod tests {
             );
             assert_eq!(said(&section, "has expired"), times, "{days}");
         }
-    }
-
-    #[test]
-    fn a_folder_for_the_audit_file_that_is_not_there_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |path: &str| format!("audit_log: {{ path: {}/{path} }}", folder.path().display());
-        assert_eq!(said(&at("audit.jsonl"), "audit_log.path"), 0);
-        assert_eq!(said(&at("missing/audit.jsonl"), "audit_log.path"), 1);
     }
 }

@@ -42,7 +42,6 @@ pub fn check(path: &Path) -> ExitCode {
     readable.tls.state_dir = readable.tls.state_dir.filter(|folder| keeps_self_signed(folder));
     readable.audit = None;
     let mut problems = Prepared::new(&readable).err().unwrap_or_default();
-    problems.extend(not_a_folder(&settings));
     match &rehearsal {
         Ok(rehearsal) => problems.extend(rehearsal.problems(&settings)),
         Err(error) => problems.push(error.to_string()),
@@ -71,13 +70,6 @@ pub fn check(path: &Path) -> ExitCode {
         counted(settings.backends.len(), "backend"),
     ));
     ExitCode::SUCCESS
-}
-
-/// Where `run` could not make a certificate. A folder that is not there is made.
-fn not_a_folder(settings: &Settings) -> Option<String> {
-    let folder = settings.tls.state_dir.as_ref().filter(|_| settings.tls.certificates.is_empty())?;
-    (folder.exists() && !folder.is_dir())
-        .then(|| format!("state_dir: {} is not a folder. Write the path of a folder.", folder.display()))
 }
 
 /// `1 backend`, `2 backends`.

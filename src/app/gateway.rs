@@ -14,6 +14,7 @@ use super::bound::passive_addresses;
 use super::kept;
 use super::kept_codes;
 use super::prepared::{Prepared, Shared, surroundings};
+use super::state;
 use crate::backend::{Deadlines, probe};
 use crate::config::Settings;
 use crate::data::{Bandwidths, PassivePorts, PortError};
@@ -95,8 +96,7 @@ impl Gateway {
     /// # Errors
     /// When certificates cannot be used or an address cannot be had.
     pub async fn start(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let mut prepared =
-            Prepared::new(&settings).map_err(|problems| StartError::Configuration(problems.join("\n")))?;
+        let mut prepared = prepare(&settings).map_err(|problems| StartError::Configuration(problems.join("\n")))?;
         let telemetry = Telemetry::new(Arc::clone(&metrics));
         let observer: Arc<dyn Observer> = Arc::new(telemetry.clone());
 
@@ -230,6 +230,10 @@ impl Gateway {
         old.bandwidths.set_limits(settings.bandwidth);
         old.ports.set_balancers(settings.data.balancers.clone(), settings.timeouts.tls_handshake);
         self.surroundings.store(Arc::new(surroundings(&settings, prepared, shared)));
+        // A folder may be gone for a while: what is kept in it is tried again.
+        if let Err(problem) = state::try_out(&settings) {
+            tracing::warn!("{problem}");
+        }
         if let (Some(keeper), Some(folder)) = (&self.keeper, &settings.tls.state_dir) {
             keeper.follow(folder);
         }
@@ -364,6 +368,25 @@ impl Keeper {
 impl Drop for Admin {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// For a start: what has to be kept can be kept.
+fn prepare(settings: &Settings) -> Result<Prepared, Vec<String>> {
+    let prepared = Prepared::new(settings);
+    let Err(flaw) = state::try_out(settings) else { return prepared };
+    match (prepared, state::lost(settings)) {
+        (Ok(prepared), None) => {
+            tracing::warn!("{flaw}");
+            Ok(prepared)
+        }
+        (Ok(_), Some(_)) => Err(vec![flaw]),
+        (Err(mut problems), lost) => {
+            // A certificate that cannot be kept there has said so.
+            let said = problems.iter().any(|problem| problem.starts_with("state_dir: "));
+            problems.extend(lost.filter(|_| !said).map(|_| flaw));
+            Err(problems)
+        }
     }
 }
 

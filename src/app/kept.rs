@@ -17,7 +17,7 @@ use super::daemon::{hex, unhex};
 use crate::policy::{Admission, Kept, Origin, Subject, UserKey};
 
 /// The file in `state_dir`.
-const FILE: &str = "bans.jsonl";
+pub(super) const FILE: &str = "bans.jsonl";
 /// Where one is put that could not be read.
 const BROKEN: &str = "bans.jsonl.broken";
 /// Between two looks whether something is new.

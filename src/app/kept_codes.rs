@@ -13,7 +13,7 @@ use super::kept::{Keepsake, put, read, seconds};
 use crate::policy::UsedCodes;
 
 /// The file in `state_dir`.
-const FILE: &str = "used-codes.jsonl";
+pub(super) const FILE: &str = "used-codes.jsonl";
 
 /// One line of the file. The user in hexadecimal digits, because it is bytes; the time in seconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]

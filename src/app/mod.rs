@@ -12,6 +12,7 @@ mod kept_codes;
 mod prepared;
 mod privilege;
 mod second_factor;
+mod state;
 
 pub use daemon::{EXIT_BIND, EXIT_CONFIGURATION, EXIT_USAGE, check, run};
 #[cfg(feature = "demo")]

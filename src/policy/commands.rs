@@ -167,12 +167,24 @@ pub fn check_length(command: &Command, longest: usize) -> Result<(), Refusal> {
 /// Checks what a client proves itself with, before it is anybody who could have rights.
 ///
 /// # Errors
-/// When it is neither PASS nor ACCT.
+/// As [`check_proof`], and when it is neither PASS nor ACCT.
 pub fn clear_proof(command: Command) -> Result<Cleared, Refusal> {
+    check_proof(&command)?;
     match command.verb() {
         Verb::Pass | Verb::Acct => Ok(Cleared(command)),
         _ => Err(Refusal::NotImplemented),
     }
+}
+
+/// Checks that a password or an account holds no command of Telnet (RFC 854: 0xFF and what stands behind it, from 240 on).
+/// ProFTPD and inetutils take it out, try the rest, and answer it in front of their reply, which is none then. A 0xFF by
+/// itself or doubled is a letter (ÿ in Latin-1).
+///
+/// # Errors
+/// When it does.
+pub fn check_proof(command: &Command) -> Result<(), Refusal> {
+    let telnet = command.argument().windows(2).any(|pair| matches!(pair, [0xFF, 240..=254]));
+    if telnet { Err(Refusal::TelnetInPassword) } else { Ok(()) }
 }
 
 /// Telnet's bytes before ABOR, STAT and QUIT do not always come through as such, so pyftpdlib looks at the last four letters
@@ -210,6 +222,18 @@ mod tests {
         assert_eq!(size(501), Err(Refusal::LineTooLongForServer));
         assert_eq!(check_length(&Command::bare(Verb::Pwd), 3), Ok(()));
         assert_eq!(check_length(&Command::new(Verb::Pwd, ""), 3), Err(Refusal::LineTooLongForServer));
+    }
+
+    #[test]
+    fn a_password_that_a_server_takes_telnet_out_of_is_refused() {
+        for proof in [&b"x"[..], b"\xff", b"\xffx\xef", b"x\xff\xff", b"\xf0\xfb\x01\t"] {
+            for verb in [Verb::Pass, Verb::Acct] {
+                assert!(clear_proof(Command::new(verb, proof)).is_ok(), "{proof:?}");
+            }
+        }
+        for telnet in [&b"x\xff\xfb\x01"[..], b"\xff\xf0", b"\xff\xff\xfex", b"x\xff\xf4"] {
+            assert_eq!(clear_proof(Command::new(Verb::Pass, telnet)), Err(Refusal::TelnetInPassword), "{telnet:?}");
+        }
     }
 
     #[test]

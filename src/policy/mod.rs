@@ -30,7 +30,7 @@ mod user_name;
 pub use access::Access;
 pub use admission::{Admission, Limits, Permit, Seat};
 pub use certificate::{CertificateNames, ClientCertificate, UserFrom};
-pub use commands::{Cleared, Disposition, TransferKind, check_length, clear, clear_proof, disposition};
+pub use commands::{Cleared, Disposition, TransferKind, check_length, check_proof, clear, clear_proof, disposition};
 pub use data_peer::{Claim, canonical, claim_active, claim_passive};
 pub use groups::{Entry, Group, group};
 pub use host::HostNames;

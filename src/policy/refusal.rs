@@ -54,6 +54,7 @@ refusals! {
     LineWithNul "line_with_nul" 501 "A command must not hold a NUL byte",
     LineWithBareCr "line_with_bare_cr" 501 "A command must not hold a carriage return",
     UserWithControls "user_with_controls" 501 "A user name must not hold control bytes",
+    TelnetInPassword "telnet_in_password" 501 "A password must not hold commands of Telnet",
     NotACommand "not_a_command" 500 "A command begins with a verb of letters",
     NotImplemented "not_implemented" 502 "This command is not available here",
     CommandDenied "command_denied" 550 "You may not do this here",

@@ -19,6 +19,8 @@ pub(super) struct Attempt {
     pub(super) standing: Standing,
     /// The backend has asked for ACCT, with 332.
     pub(super) account_asked: bool,
+    /// The backend has heard a password.
+    pub(super) password_given: bool,
     /// What it will be called when there is no backend to ask.
     pub(super) without: LoginResult,
     /// How it stands with the second factor.
@@ -39,7 +41,7 @@ pub(super) enum Standing {
 impl Attempt {
     pub(super) fn new(user: Vec<u8>, back: Option<Box<BackLeg>>, factor: Factor) -> Self {
         let (standing, without) = (Standing::Open, LoginResult::NoRoute);
-        Self { user, back, standing, account_asked: false, without, factor }
+        Self { user, back, standing, account_asked: false, password_given: false, without, factor }
     }
 
     /// ACCT is what comes next: the backend has asked for it, or the gateway for a code.

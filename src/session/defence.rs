@@ -25,11 +25,12 @@ impl Lobby {
     }
 
     /// Puts a password or a code on trial, once there are few enough beside it.
-    pub(super) async fn begin_trial(&mut self, user: &[u8]) -> Result<Trial, Stop> {
+    pub(super) async fn begin_trial(&mut self, attempt: &Attempt) -> Result<Trial, Stop> {
+        let (user, backend) = (&attempt.user, attempt.back.as_ref().map(|back| back.backend_name()));
         let mut after = None;
         loop {
             let throttle = self.context.surroundings.admission.throttle();
-            match throttle.begin(self.context.client, user, Instant::now(), after) {
+            match throttle.begin(self.context.client, user, backend.clone(), Instant::now(), after) {
                 Err(refusal) => return Err(self.banned(user, refusal)),
                 Ok(Turn::Now(trial)) => return Ok(trial),
                 Ok(Turn::After(mut decision)) => {
@@ -95,28 +96,35 @@ impl Lobby {
         if bans.is_empty() { Ok(()) } else { Err(Stop::Refused(Refusal::TooManyLoginAttempts)) }
     }
 
-    /// The backend has gone instead of deciding. The session ends with that, whatever else there is.
-    pub(super) fn undecided(&self, trial: Trial, error: &BackendError) {
-        match error.failure {
+    /// The backend has gone instead of deciding, or has said what is no reply. The session ends with that, whatever else
+    /// there is.
+    pub(super) async fn undecided(&mut self, trial: Trial, error: &BackendError) {
+        let counted = match error.failure {
+            // A client may have brought it about, by what the server reads out of a password.
+            BackendFailure::Nonsense => trial.failed(Instant::now()),
             // Of replies that are out of step one may have been the no.
             BackendFailure::SaidGoodbye | BackendFailure::Closed | BackendFailure::Reset | BackendFailure::Unasked => {
-                self.doubt(trial);
+                trial.doubtful(Instant::now())
             }
             BackendFailure::Timeout
-            | BackendFailure::Nonsense
             | BackendFailure::Resolve
             | BackendFailure::Refused
             | BackendFailure::Unreachable
             | BackendFailure::NotReady
             | BackendFailure::TlsRefused
             | BackendFailure::TlsFailed
-            | BackendFailure::ProtectionRefused => trial.withdrawn(),
+            | BackendFailure::ProtectionRefused => return trial.withdrawn(),
+        };
+        // A ban that came in between has been told by whoever brought it about.
+        let Ok(Penalty { delay, bans }) = counted else { return };
+        self.tell(&bans);
+        if self.over.is_none() {
+            self.over = self.while_wanted(sleep(delay)).await.err();
         }
     }
 
     /// The backend has said neither yes nor no.
     pub(super) fn doubt(&self, trial: Trial) {
-        // A ban that came in between has been told by whoever brought it about.
         if let Ok(Penalty { bans, .. }) = trial.doubtful(Instant::now()) {
             self.tell(&bans);
         }

@@ -7,7 +7,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::attempt::{Attempt, Standing, dial_for, part, prepare};
 use super::greet::{Early, Lobby};
-use super::proof::password_required;
+use super::proof::{Said, no_goodbye, password_required};
 use super::run::{Course, Leave};
 use super::second_factor::{Factor, code_required};
 use crate::backend::{BackLeg, Backend, BackendError, WholeReply};
@@ -205,7 +205,8 @@ impl Lobby {
         if dialled {
             self.context.surroundings.pace.note(LoginAnswer::User, began.elapsed());
         }
-        if reply.code.is_negative() && self.tells_apart() {
+        let said = Said::of(Verb::User, reply.code, false);
+        if said == Said::No && self.tells_apart() {
             // The words are for the log's reader; the client hears no more than anybody else.
             if let Some(attempt) = attempt {
                 attempt.standing = Standing::Lost;
@@ -213,14 +214,15 @@ impl Lobby {
             self.answer(&password_required());
             return Ok(Step::On);
         }
-        if reply.code.is_completion()
+        let reply = no_goodbye(reply).map_err(Stop::Backend)?;
+        if said == Said::Yes
             && let Some(attempt) = attempt.as_mut().filter(|attempt| matches!(attempt.factor, Factor::Open))
         {
             attempt.factor = Factor::Welcome(reply);
             self.answer(&code_required());
             return Ok(Step::On);
         }
-        self.judge(reply, attempt, None).await
+        self.judge(said, reply, attempt, None).await
     }
 
     /// The backend has let the user in: what must be settled with it before the client hears so.

@@ -10,13 +10,26 @@ use super::login::{ATTEMPTS, Step, Stop};
 use super::second_factor::{Proof, code_required};
 use crate::backend::{BackendError, WholeReply};
 use crate::event::{BackendFailure, LoginResult};
-use crate::ftp::{Command, Reply, Verb};
-use crate::policy::{LoginAnswer, Refusal, Trial, clear_proof};
+use crate::ftp::{Code, Command, Reply, Verb};
+use crate::policy::{LoginAnswer, Refusal, Trial, check_proof, clear_proof};
 
 /// An account is asked for (RFC 959 §4.2.2).
 const ACCOUNT: u16 = 332;
-/// Not needed (RFC 959 §4.2.2). Pure-FTPd says it to ACCT whoever has or has not logged in, so it lets nobody in.
+/// A password is asked for.
+const PASSWORD: u16 = 331;
+/// Not needed (RFC 959 §4.2.2).
 const SUPERFLUOUS: u16 = 202;
+
+/// What a backend's reply in a login says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The user is in.
+    Yes,
+    /// Something else is asked for.
+    More,
+    /// The user is not in.
+    No,
+}
 
 impl Lobby {
     /// PASS and ACCT.
@@ -31,7 +44,11 @@ impl Lobby {
             self.refuse(verb, Refusal::AccountNotAsked);
             return Ok(Step::On);
         }
-        let trial = self.begin_trial(&current.user).await?;
+        if let Err(refusal) = check_proof(&command) {
+            self.refuse(verb, refusal);
+            return Ok(Step::On);
+        }
+        let trial = self.begin_trial(current).await?;
         let command = match self.weigh(command, current) {
             Proof::Forward(command) => command,
             Proof::In(reply) => return Ok(Step::In(reply, Some(trial))),
@@ -55,10 +72,13 @@ impl Lobby {
             let result = if lost { LoginResult::Rejected } else { current.without };
             return self.fail(current, result, trial).await;
         };
-        let Ok(cleared) = clear_proof(command) else {
-            trial.withdrawn();
-            self.refuse(verb, Refusal::NotImplemented);
-            return Ok(Step::On);
+        let cleared = match clear_proof(command) {
+            Ok(cleared) => cleared,
+            Err(refusal) => {
+                trial.withdrawn();
+                self.refuse(verb, refusal);
+                return Ok(Step::On);
+            }
         };
         let deadline = self.context.settings().timeouts.backend_reply;
         let began = Instant::now();
@@ -66,27 +86,34 @@ impl Lobby {
         let reply = match reply.and_then(no_goodbye) {
             Ok(reply) => reply,
             Err(error) => {
-                self.undecided(trial, &error);
+                self.undecided(trial, &error).await;
                 return Err(Stop::Backend(error));
             }
         };
         // With a code it is PASS that goes on behind the client's ACCT.
-        let to_pass = cleared.command().verb() == Verb::Pass;
-        if reply.code.is_negative() || reply.code.is_completion() {
-            // A no to an account is none to a password, and has a time of its own.
-            if to_pass && reply.code.is_negative() {
-                self.context.surroundings.pace.note(LoginAnswer::Password, began.elapsed());
+        let asked = cleared.command().verb();
+        let said = Said::of(asked, reply.code, current.password_given);
+        current.password_given |= asked == Verb::Pass;
+        let trial = match said {
+            Said::Yes => Some(trial),
+            Said::No => {
+                // A no to an account is none to a password, and has a time of its own.
+                if asked == Verb::Pass {
+                    self.context.surroundings.pace.note(LoginAnswer::Password, began.elapsed());
+                }
+                Some(trial)
             }
-            return self.judge(reply, attempt, Some(trial)).await;
-        }
-        // Something more is asked for, and no word was said of what there is. Behind PASS it can be an account alone
-        // (RFC 959 §5.4): whoever asks for the password again has not liked it.
-        if to_pass && reply.code.number() != ACCOUNT {
-            self.doubt(trial);
-        } else {
-            trial.withdrawn();
-        }
-        self.judge(reply, attempt, None).await
+            // No word was said of what there is: of the password as little as of an account before it.
+            Said::More if asked == Verb::Pass => {
+                trial.withdrawn();
+                None
+            }
+            Said::More => {
+                self.doubt(trial);
+                None
+            }
+        };
+        self.judge(said, reply, attempt, trial).await
     }
 
     /// What is wrong without the backend's word takes as long as with it.
@@ -99,39 +126,43 @@ impl Lobby {
         self.reject(&attempt.user, None, Some(trial)).await
     }
 
-    /// What the backend's reply to USER, PASS or ACCT means.
+    /// What follows from the backend's reply to USER, PASS or ACCT.
     pub(super) async fn judge(
         &mut self,
+        said: Said,
         reply: WholeReply,
         attempt: &mut Option<Attempt>,
         trial: Option<Trial>,
     ) -> Result<Step, Stop> {
         let told_apart = self.tells_apart();
-        let reply = no_goodbye(reply).map_err(Stop::Backend)?;
         let code = reply.code.number();
-        if reply.code.is_completion() && code != SUPERFLUOUS {
-            return Ok(Step::In(reply, trial));
-        }
-        if !reply.code.is_negative() && code != SUPERFLUOUS {
-            if let Some(attempt) = attempt {
-                attempt.account_asked = code == ACCOUNT;
+        match said {
+            Said::Yes => return Ok(Step::In(reply, trial)),
+            Said::More => {
+                if let Some(attempt) = attempt {
+                    attempt.account_asked = code == ACCOUNT;
+                }
+                // With routes by user the backend's own words would tell which users exist.
+                if told_apart && code == PASSWORD {
+                    self.answer(&password_required());
+                } else {
+                    self.pass(&reply);
+                }
+                return Ok(Step::On);
             }
-            // With routes by user the backend's own words would tell which users exist.
-            if told_apart && code == 331 {
-                self.answer(&password_required());
-            } else {
-                self.pass(&reply);
-            }
-            return Ok(Step::On);
+            Said::No => {}
         }
+        let words = (!told_apart && !reply.code.is_completion()).then_some(&reply);
         let mut user = Vec::new();
         if let Some(attempt) = attempt {
-            attempt.standing = Standing::Over;
+            // Who is asked once more may try once more.
+            let again = words.is_some() && !reply.code.is_negative();
+            attempt.account_asked = again && code == ACCOUNT;
+            attempt.standing = if again { Standing::Open } else { Standing::Over };
             user.clone_from(&attempt.user);
             let backend = attempt.back.as_ref().map(|back| back.backend_name());
             self.report_login(&attempt.user, backend.as_deref(), LoginResult::Rejected);
         }
-        let words = (!told_apart && reply.code.is_negative()).then_some(&reply);
         self.reject(&user, words, trial).await
     }
 
@@ -149,8 +180,27 @@ impl Lobby {
     }
 }
 
+impl Said {
+    /// What it says to USER, PASS or ACCT. `password_given`: PASS has gone to the backend before.
+    pub(super) fn of(asked: Verb, code: Code, password_given: bool) -> Self {
+        match (asked, code.number()) {
+            // RFC 959 §5.4 has it among the ways to say yes to PASS. Pure-FTPd says it to ACCT, whoever has or has not
+            // logged in.
+            (Verb::Pass, SUPERFLUOUS) => Self::Yes,
+            (_, SUPERFLUOUS) => Self::No,
+            // Behind PASS an account alone can be asked for, and behind that nothing (RFC 959 §5.4). Whoever asks for the
+            // same again has not liked it.
+            (Verb::Pass, ACCOUNT) => Self::More,
+            (Verb::Acct, PASSWORD) if !password_given => Self::More,
+            _ if code.is_completion() => Self::Yes,
+            (Verb::User, _) if !code.is_negative() => Self::More,
+            _ => Self::No,
+        }
+    }
+}
+
 /// 421 is no answer to a login: the backend leaves.
-fn no_goodbye(reply: WholeReply) -> Result<WholeReply, BackendError> {
+pub(super) fn no_goodbye(reply: WholeReply) -> Result<WholeReply, BackendError> {
     if reply.code.number() == 421 {
         return Err(BackendError::new(BackendFailure::SaidGoodbye, "answered the login with 421"));
     }

@@ -367,3 +367,33 @@ fn who_may_read_alone_sets_no_times() {
     drop((ruled, free));
     house.end();
 }
+
+/// ProFTPD and inetutils take commands of Telnet out of a password, try the rest, and answer them in front of their no.
+#[test]
+fn no_password_is_tried_without_a_no_that_counts() {
+    if crate::left_out() {
+        return;
+    }
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::Pureftpd, Kind::Pyftpdlib, Kind::Inetutils] {
+        let folder = crate::matrix::scratch();
+        let backend = Setup::plain(kind).start(&folder.path().join("backend"));
+        let front = Front::start(&backend, Wishes::default(), folder.path());
+        let mut client = client(false, &front, &backend, folder.path());
+        let (user, right) = (format!("USER {}", backend.user), format!("PASS {}", backend.password));
+        for telnet in ['\u{f4}', '\u{fb}', '\u{fd}'] {
+            let telnet = format!("{right}\u{ff}{telnet}\u{1}");
+            let told = replies(&mut client, &[&user, &telnet]);
+            assert!(told[0].starts_with("331") && told[1].contains("telnet_in_password"), "{kind:?}: {told:?}");
+        }
+        // By itself it is a letter, and their no is one.
+        for letter in ["x\u{ff}y\u{1}", "\u{ff}\u{ff}\u{ef}z\u{ff}"] {
+            let told = replies(&mut client, &[&user, &format!("PASS {letter}")]);
+            assert!(told[0].starts_with("331") && told[1].starts_with("530"), "{kind:?}: {told:?}");
+        }
+        assert_eq!(front.count("logins_total", &["rejected"]), 2, "{kind:?}");
+        all(&mut client, &[&user, &right], |reply| reply.starts_with(['2', '3']));
+        drop(client);
+        front.end();
+        backend.end();
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::stage::{Actor, Client, Setup, Stage};
+use crate::stage::{Actor, Backend, Client, Setup, Stage};
 
 /// Few attempts, so that plays are short.
 fn strict() -> Setup {
@@ -18,10 +18,14 @@ struct Side {
 
 impl Side {
     async fn from(stage: &Stage, from: &str, user: &str) -> Self {
+        Self::at(stage, stage.backend(), from, user).await
+    }
+
+    async fn at(stage: &Stage, backend: &Backend, from: &str, user: &str) -> Self {
         let mut client = stage.client_from("guest", from).await;
         client.secures().await;
         client.says(format!("USER {user}")).await;
-        let mut backend = stage.backend().welcomes().await;
+        let mut backend = backend.welcomes().await;
         backend.hears_and_says(&format!("USER {user}"), "331 Password").await;
         client.hears("331 ").await;
         Self { client, backend }
@@ -239,6 +243,32 @@ async fn users_guessed_at_side_by_side_are_no_more_than_may_fail() {
     c.is_banned("address_banned").await;
 }
 
+/// Those who are new at an address wait for a backend that does not answer, and those of another backend do not.
+#[tokio::test]
+async fn a_backend_that_hangs_holds_up_nobody_of_another() {
+    let routes = "routes: [{ user: [\"acme-*\"], backend: beta }, { backend: legacy }]";
+    let stage = Stage::start(strict().backends(&["legacy", "beta"]).line(routes)).await;
+    let beta = &stage.backends[1];
+    let mut sides = Vec::new();
+    for user in ["acme-1", "acme-2", "acme-3"] {
+        sides.push(Side::at(&stage, beta, "127.0.0.1", user).await);
+    }
+    let [first, second, third] = &mut sides[..] else { unreachable!() };
+    first.tries().await;
+    second.tries().await;
+    // Also when its client has given up.
+    second.client.talk.vanishes();
+    third.waits().await;
+    for user in ["anna", "bob", "eve"] {
+        let mut side = Side::from(&stage, "127.0.0.1", user).await;
+        side.tries().await;
+        side.is_let_in().await;
+    }
+    first.is_let_in().await;
+    third.backend.hears("PASS x").await;
+    third.is_let_in().await;
+}
+
 /// A volley at one user from many addresses.
 #[tokio::test]
 async fn addresses_that_guess_side_by_side_are_no_more_than_may_fail() {
@@ -281,18 +311,112 @@ async fn a_backend_that_hangs_up_over_a_strangers_password_has_said_no() {
     }
 }
 
-/// Nor is a 331 to PASS an answer that there is. Devices say no with it, and would go on hearing guesses.
+/// To PASS there is no 331, and to ACCT nothing that asks for more (RFC 959 §5.4). Devices say no with it, and would go on
+/// hearing guesses.
 #[tokio::test]
-async fn a_backend_that_asks_a_stranger_for_the_password_again_has_said_no() {
+async fn a_backend_that_asks_for_the_same_again_has_said_no_to_everybody() {
+    for known in [false, true] {
+        for (first, guess, again) in [
+            ("", "PASS x", "331 User or password is wrong."),
+            ("PASS x", "ACCT y", "332 Not that account."),
+            ("PASS x", "ACCT y", "331 Begin with the password."),
+        ] {
+            let stage = Stage::start(strict()).await;
+            let mut side = Side::of_bob(&stage).await;
+            if known {
+                side.tries().await;
+                side.is_let_in().await;
+                side = Side::of_bob(&stage).await;
+            }
+            for last in [false, true] {
+                if !first.is_empty() && (!last || again.starts_with("331")) {
+                    side.tries().await;
+                    side.backend.says("332 Account").await;
+                    side.client.hears("332 ").await;
+                }
+                side.client.says(guess).await;
+                side.backend.hears_and_says(guess, again).await;
+                match last {
+                    true => side.client.refused(421, "too_many_login_attempts").await,
+                    false => side.client.hears(again).await,
+                };
+            }
+            let mut client = stage.secured_client().await;
+            client.says("USER bob").await;
+            client.refused(421, "login_banned").await;
+            stage.counts("logins_total{result=\"rejected\"}", 2).await;
+        }
+    }
+}
+
+/// Of somebody who is known where he comes from a hang-up is no proof, and many are.
+#[tokio::test]
+async fn who_is_known_may_be_hung_up_on_often_and_not_without_end() {
     let stage = Stage::start(strict()).await;
     let mut side = Side::of_bob(&stage).await;
-    for _ in 0..2 {
-        side.tries().await;
-        side.backend.says("331 User or password is wrong.").await;
-        side.client.hears("331 ").await;
+    side.tries().await;
+    side.is_let_in().await;
+    for (goodbyes, banned) in [(19, false), (20, true)] {
+        for _ in 0..goodbyes {
+            let mut side = Side::of_bob(&stage).await;
+            side.tries().await;
+            side.backend.says("421 Login incorrect").await;
+            side.client.refused(421, "backend_said_goodbye").await;
+        }
+        stage.counts("bans_total{kind=\"login\"}", u32::from(banned)).await;
+        if !banned {
+            // The right password wipes them out.
+            let mut side = Side::of_bob(&stage).await;
+            side.tries().await;
+            side.is_let_in().await;
+        }
     }
-    side.client.says("PASS x").await;
-    side.is_banned("login_banned").await;
+}
+
+/// What a server makes of Telnet's bytes in a password, among other things: it tries the rest of it, and its answer is none.
+#[tokio::test]
+async fn an_answer_that_is_none_has_said_no_to_everybody() {
+    for known in [false, true] {
+        let stage = Stage::start(strict()).await;
+        if known {
+            let mut side = Side::of_bob(&stage).await;
+            side.tries().await;
+            side.is_let_in().await;
+        }
+        for _ in 0..2 {
+            let mut side = Side::of_bob(&stage).await;
+            side.tries().await;
+            side.backend.talk.say_raw(b"\xff\xfe\x01530 No\r\n").await;
+            side.client.refused(421, "backend_nonsense").await;
+        }
+        let mut client = stage.secured_client().await;
+        client.says("USER bob").await;
+        client.refused(421, "login_banned").await;
+        stage.counts("bans_total{kind=\"login\"}", 1).await;
+    }
+}
+
+/// Servers of BSD's family and ProFTPD take them out, try the rest, and write an answer to them in front of the no.
+#[tokio::test]
+async fn telnet_in_a_password_goes_nowhere() {
+    let stage = Stage::plain().await;
+    let mut side = Side::of_bob(&stage).await;
+    for command in [b'\xf0', b'\xf4', b'\xfa', b'\xfb', b'\xfd', b'\xfe'] {
+        side.client.talk.say_raw([&b"PASS x\xff"[..], &[command], b"\x01\r\n"].concat()).await;
+        side.client.refused(501, "telnet_in_password").await;
+    }
+    side.backend.talk.hears_nothing().await;
+    // In Latin-1 it is a letter, also a doubled one and the last.
+    side.client.talk.say_raw(b"PASS x\xff\xff\xefy\xff\r\n").await;
+    let heard = side.backend.talk.line("PASS").await;
+    assert_eq!(heard.trim_ascii_end(), b"PASS x\xff\xff\xefy\xff");
+    side.backend.says("332 Account").await;
+    side.client.hears("332 ").await;
+    side.client.talk.say_raw(b"ACCT x\xff\xfb\x01\r\n").await;
+    side.client.refused(501, "telnet_in_password").await;
+    side.client.says("ACCT 4711").await;
+    side.backend.hears("ACCT 4711").await;
+    side.is_let_in().await;
 }
 
 /// No fault of the client's: whoever is in the middle of a login when the gateway goes is not banned by the next one.

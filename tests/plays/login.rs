@@ -67,23 +67,36 @@ async fn an_account_is_asked_for_straight_after_user() {
     client.hears("202 ").await;
 }
 
-/// It says that something was not needed, and not that somebody is in.
+/// To PASS it is a login (RFC 959 §5.4).
+#[tokio::test]
+async fn a_password_that_is_superfluous_is_a_login() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
+    client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "202 In all the same").await;
+    client.hears("202 In all the same").await;
+    client.says("PWD").await;
+    backend.hears_and_says("PWD", "257 \"/\"").await;
+    client.hears("257 ").await;
+    stage.counts("logins_total{result=\"accepted\"}", 1).await;
+}
+
+/// To USER and ACCT it says that something was not needed, and not that somebody is in.
 #[tokio::test]
 async fn superfluous_is_no_login() {
     let stage = Stage::plain().await;
-    for proof in ["PASS sesame", "ACCT 4711"] {
+    for ahead in ["", "USER bob"] {
         let mut client = stage.secured_client().await;
+        let asked = if ahead.is_empty() { "USER bob" } else { "ACCT 4711" };
         client.says("USER bob").await;
         let mut backend = stage.backend().welcomes().await;
-        if proof.starts_with("ACCT") {
-            backend.hears_and_says("USER bob", "332 Account").await;
+        if !ahead.is_empty() {
+            backend.hears_and_says(ahead, "332 Account").await;
             client.hears("332 ").await;
-        } else {
-            backend.hears_and_says("USER bob", "331 Password").await;
-            client.hears("331 ").await;
+            client.says(asked).await;
         }
-        client.says(proof).await;
-        backend.hears_and_says(proof, "202 Please tell me who you are").await;
+        backend.hears_and_says(asked, "202 Please tell me who you are").await;
         client.hears("530 Login incorrect").await;
         client.says("PWD").await;
         client.refused(530, "not_logged_in").await;
@@ -196,13 +209,32 @@ async fn no_route_looks_like_a_wrong_password() {
 /// A backend that says no to USER already.
 #[tokio::test]
 async fn a_no_to_user_looks_like_a_wrong_password() {
+    for no in ["530 acme-2 is not known on old.example", "202 acme-2 is superfluous"] {
+        let stage = Stage::start(Setup::new().line("routes: [{ user: [\"acme-*\"], backend: legacy }]")).await;
+        let mut client = stage.secured_client().await;
+        client.says("USER acme-2").await;
+        let mut backend = stage.backend().welcomes().await;
+        backend.hears_and_says("USER acme-2", no).await;
+        client.hears("331 Password required.").await;
+        client.says("PASS sesame").await;
+        client.hears("530 Login incorrect").await;
+        client.says("PASS sesame").await;
+        client.refused(503, "user_first").await;
+        stage.counts("logins_total{result=\"rejected\"}", 1).await;
+    }
+}
+
+/// A backend that says no by asking again, which nobody without a route hears.
+#[tokio::test]
+async fn a_password_that_is_asked_for_again_looks_like_a_wrong_one() {
     let stage = Stage::start(Setup::new().line("routes: [{ user: [\"acme-*\"], backend: legacy }]")).await;
     let mut client = stage.secured_client().await;
-    client.says("USER acme-2").await;
+    client.says("USER acme-1").await;
     let mut backend = stage.backend().welcomes().await;
-    backend.hears_and_says("USER acme-2", "530 acme-2 is not known on old.example").await;
-    client.hears("331 Password required.").await;
+    backend.hears_and_says("USER acme-1", "331 Password").await;
+    client.hears("331 ").await;
     client.says("PASS sesame").await;
+    backend.hears_and_says("PASS sesame", "331 Once more, acme-1").await;
     client.hears("530 Login incorrect").await;
     client.says("PASS sesame").await;
     client.refused(503, "user_first").await;

@@ -161,7 +161,7 @@ fn files(folder: &Path) -> io::Result<std::path::PathBuf> {
 
 async fn start(options: &DemoOptions, folder: &Path, backend: SocketAddr) -> Result<(Gateway, LogHandle), DemoError> {
     let certificate = keep_self_signed(folder, &NAMES.map(String::from))?;
-    let text = words::gateway_yaml(options, &certificate, backend);
+    let text = words::gateway_yaml(options, &folder.join("state"), &certificate, backend);
     let path = folder.join("gateway.yaml");
     std::fs::write(&path, &text).map_err(DemoError::Files)?;
     let settings = config::load(&path).map_err(DemoError::Options)?;
@@ -188,7 +188,8 @@ fn remedy(options: &DemoOptions, taken: &SocketAddr) -> String {
     } else if port == options.implicit_port {
         "--implicit-port 0"
     } else {
-        "--passive-ports with other ports, such as 51000-51019"
+        // Below those from which Linux takes ports for connections (`net.ipv4.ip_local_port_range`).
+        "--passive-ports 20000-20019, or others that are free"
     };
     format!("\nGive it another one: {option}")
 }
@@ -232,7 +233,7 @@ mod tests {
         for (taken, option) in [
             ("127.0.0.1:2121", "--port"),
             ("127.0.0.1:2990", "--implicit-port"),
-            ("127.0.0.1:50007", "--passive-ports"),
+            ("127.0.0.1:50007", "--passive-ports 20000-20019"),
             ("127.0.0.1:9921", "--admin"),
         ] {
             assert!(remedy(&options, &taken.parse().unwrap()).contains(option), "{taken}");

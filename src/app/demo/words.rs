@@ -31,9 +31,15 @@ pub(super) struct Scene {
 }
 
 /// The configuration of the demo's gateway.
-pub(super) fn gateway_yaml(options: &DemoOptions, certificate: &CertificateFiles, backend: SocketAddr) -> String {
+pub(super) fn gateway_yaml(
+    options: &DemoOptions,
+    folder: &Path,
+    certificate: &CertificateFiles,
+    backend: SocketAddr,
+) -> String {
     let DemoOptions { port, implicit_port, passive_ports, admin, .. } = options;
     let (first, last) = (passive_ports.start(), passive_ports.end());
+    let state = yaml(folder);
     let (chain, key) = (yaml(&certificate.certificate), yaml(&certificate.private_key));
     format!(
         "listeners:\n\
@@ -47,7 +53,8 @@ pub(super) fn gateway_yaml(options: &DemoOptions, certificate: &CertificateFiles
          backends:\n\
          \x20 old-server: {{ servers: [\"{backend}\"] }}\n\
          admin:\n\
-         \x20 address: \"{admin}\"\n"
+         \x20 address: \"{admin}\"\n\
+         state_dir: {state}\n"
     )
 }
 

@@ -64,6 +64,12 @@ pub(in crate::app) fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// The user that the process is, by name where there is one.
+pub(super) fn own_name() -> String {
+    let own = geteuid();
+    User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name)
+}
+
 impl Identity {
     /// Looks user and group up. `None`: none is asked for, or the process is that user already.
     ///

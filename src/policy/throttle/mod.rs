@@ -31,6 +31,9 @@ const BOUND: usize = 1 << 15;
 /// Marks in each table together, whatever `attempts` is: as many as its entries have with five. All tables take some
 /// 55 MB at the most, under an attack from many addresses with many long names.
 const MARKS: usize = 4 * BOUND;
+/// So many logins of a user who is known at his address that end without a yes and without a no count as one wrong
+/// password.
+const DOUBTS: usize = 10;
 /// How long it is remembered that a user has logged in from an address.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A login that is remembered already is written down anew after this time.
@@ -75,7 +78,17 @@ pub struct Throttle {
     state: Arc<Mutex<State>>,
 }
 
-/// What failed within the time: each once, with its latest time.
+/// How a login has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// It was wrong.
+    Wrong,
+    /// The backend has said neither yes nor no.
+    Doubtful,
+}
+
+/// What failed within the time: of a user from an address each, as its [`Failure`]; of others each once, with its latest
+/// time.
 type Marks = Vec<(u64, Instant)>;
 
 #[derive(Debug)]
@@ -151,7 +164,7 @@ impl Throttle {
         let (origin, user) = (Origin::of(address), UserKey::of(user));
         let mut state = self.state();
         state.check(origin, &user, now)?;
-        Ok(state.failed(origin, user, now))
+        Ok(state.failed(origin, user, Failure::Wrong, now))
     }
 
     /// A login has succeeded though nothing was on trial: the backend asks this user for no password.
@@ -257,21 +270,24 @@ impl State {
         self.known.get(&(origin, user.clone())).is_some_and(|(last, ())| now.duration_since(*last) < KNOWN_FOR)
     }
 
-    fn failed(&mut self, origin: Origin, user: UserKey, now: Instant) -> Penalty {
+    fn failed(&mut self, origin: Origin, user: UserKey, failure: Failure, now: Instant) -> Penalty {
         let Some(rule) = self.rule else { return Penalty::default() };
+        let known = self.is_known(origin, &user, now);
+        // To strangers it is a no, and some servers say it so.
+        let failure = if known { failure } else { Failure::Wrong };
         let (from, who) = (self.hasher.hash_one(origin), self.hasher.hash_one(&user));
         let login = (origin, user.clone());
         let mut count = self.logins.change(&login, now, |marks| {
             live(marks, rule.within, now);
-            marks.push((0, now));
-            marks.len()
+            marks.push((failure as u64, now));
+            count(marks.iter())
         });
         let mut banned = Vec::new();
         if count >= rule.attempts {
             self.logins.remove(&login);
             banned.push(Subject::Login(origin, user.clone()));
         }
-        if !self.is_known(origin, &user, now) {
+        if !known {
             let others = self.addresses.change(&origin, now, |marks| mark(marks, who, rule.within, now));
             if others >= rule.attempts {
                 self.addresses.remove(&origin);
@@ -351,6 +367,15 @@ fn live(marks: &mut Marks, within: Duration, now: Instant) {
 
 fn is_live((_, at): &(u64, Instant), within: Duration, now: Instant) -> bool {
     now.duration_since(*at) < within
+}
+
+/// How many wrong passwords it counts as, what has failed of a user from an address.
+fn count<'m>(marks: impl Iterator<Item = &'m (u64, Instant)>) -> usize {
+    let (mut wrong, mut doubtful) = (0, 0);
+    for (failure, _) in marks {
+        *(if *failure == Failure::Doubtful as u64 { &mut doubtful } else { &mut wrong }) += 1;
+    }
+    wrong + doubtful / DOUBTS
 }
 
 /// Marks one that failed, and says how many have. There are never more than `attempts`: then there is a ban.

@@ -6,6 +6,7 @@
 //!
 //! Not in this room: a decision about what a session may do.
 
+mod backlog;
 mod file;
 mod json;
 mod kinds;

@@ -13,7 +13,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::queue::{Next, Queue, Rest, Work, count};
+use super::backlog::{Next, count};
+use super::queue::{Queue, Rest, Work};
 use crate::telemetry::metrics::Metrics;
 
 /// Between two attempts to write to a disk that is full.

@@ -56,6 +56,7 @@ impl Severity {
             | Refusal::LineTooLong
             | Refusal::LineWithNul
             | Refusal::UserWithControls
+            | Refusal::TelnetInPassword
             | Refusal::LineWithBareCr
             | Refusal::NotACommand
             | Refusal::NotImplemented

@@ -1,7 +1,8 @@
 //! The writer on disks that are full, broken, slow or gone, and what waits for it.
 
 use super::*;
-use crate::telemetry::audit::queue::{BEHIND, CAPACITY, Put, SLIGHT, Weight};
+use crate::telemetry::audit::backlog::{BEHIND, CAPACITY, SLIGHT};
+use crate::telemetry::audit::queue::{Put, Weight};
 use crate::telemetry::settings::AuditFormat;
 use std::sync::{Mutex, mpsc};
 
@@ -247,17 +248,17 @@ fn a_disk_that_has_room_again_is_found_however_many_lines_come() {
     let attempts = Arc::<Mutex<Vec<Instant>>>::default();
     let mut writer = writer(0);
     let heard = Arc::clone(&attempts);
-    // There is room behind the third attempt.
+    // There is room behind the second attempt.
     writer.disk().refused = Some(Box::new(move || {
         let mut attempts = heard.lock().unwrap();
         attempts.push(Instant::now());
-        if attempts.len() == 3 { usize::MAX } else { 0 }
+        if attempts.len() == 2 { usize::MAX } else { 0 }
     }));
     let queue = Arc::clone(&writer.queue);
     push(&queue, b"first\n", Weight::Full);
     let running = std::thread::spawn(|| writer.run());
     let since = Instant::now();
-    let written = || attempts.lock().unwrap().len() == 3 && queue.takes_more();
+    let written = || attempts.lock().unwrap().len() == 2 && queue.takes_more();
     while !written() && since.elapsed() < PAUSE * 10 {
         // It takes no room, so that there is one at any moment.
         push(&queue, b"", Weight::Slight);
