@@ -101,12 +101,24 @@ async fn who_hangs_up_before_a_yes_has_failed_at_nothing() {
         side.backend.says("230 In").await;
         stage.is_empty().await;
     }
-    // They are told all the same: the backend's own log has a login.
-    stage.counts("logins_total{result=\"unheard\"}", 4).await;
     let mut side = Side::of_bob(&stage).await;
     side.tries().await;
     side.is_let_in().await;
-    stage.counts("logins_total{result=\"accepted\"}", 1).await;
+}
+
+/// It is told all the same: the backend's own log has a login.
+#[tokio::test]
+async fn who_is_too_late_to_hear_the_yes_has_logged_in() {
+    let stage = Stage::start(Setup::new().with("timeouts", "login: 1s")).await;
+    let mut side = Side::of_bob(&stage).await;
+    side.tries().await;
+    side.client.refused(421, "login_timeout").await;
+    side.client.ends().await;
+    side.backend.says("230 In").await;
+    side.backend.hears("QUIT").await;
+    stage.counts("logins_total{result=\"unheard\"}", 1).await;
+    stage.counts("logins_total{result=\"accepted\"}", 0).await;
+    stage.is_empty().await;
 }
 
 /// The client goes between the backend's yes and the reply, while UTF-8 is settled.
