@@ -74,7 +74,7 @@ impl Mark {
     }
 
     /// It needs a port that nobody else of its address waits at.
-    fn stands_alone(self) -> bool {
+    pub fn stands_alone(self) -> bool {
         matches!(self, Self::Unmarked | Self::Clear | Self::Unoffered)
     }
 

@@ -25,11 +25,12 @@ impl Lobby {
     }
 
     /// Puts a password or a code on trial, once there are few enough beside it.
-    pub(super) async fn begin_trial(&mut self, user: &[u8]) -> Result<Trial, Stop> {
+    pub(super) async fn begin_trial(&mut self, attempt: &Attempt) -> Result<Trial, Stop> {
+        let (user, backend) = (&attempt.user, attempt.back.as_ref().map(|back| back.backend_name()));
         let mut after = None;
         loop {
             let throttle = self.context.surroundings.admission.throttle();
-            match throttle.begin(self.context.client, user, Instant::now(), after) {
+            match throttle.begin(self.context.client, user, backend.clone(), Instant::now(), after) {
                 Err(refusal) => return Err(self.banned(user, refusal)),
                 Ok(Turn::Now(trial)) => return Ok(trial),
                 Ok(Turn::After(mut decision)) => {

@@ -48,7 +48,7 @@ impl Lobby {
             self.refuse(verb, refusal);
             return Ok(Step::On);
         }
-        let trial = self.begin_trial(&current.user).await?;
+        let trial = self.begin_trial(current).await?;
         let command = match self.weigh(command, current) {
             Proof::Forward(command) => command,
             Proof::In(reply) => return Ok(Step::In(reply, Some(trial))),

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::stage::{Actor, Client, Setup, Stage};
+use crate::stage::{Actor, Backend, Client, Setup, Stage};
 
 /// Few attempts, so that plays are short.
 fn strict() -> Setup {
@@ -18,10 +18,14 @@ struct Side {
 
 impl Side {
     async fn from(stage: &Stage, from: &str, user: &str) -> Self {
+        Self::at(stage, stage.backend(), from, user).await
+    }
+
+    async fn at(stage: &Stage, backend: &Backend, from: &str, user: &str) -> Self {
         let mut client = stage.client_from("guest", from).await;
         client.secures().await;
         client.says(format!("USER {user}")).await;
-        let mut backend = stage.backend().welcomes().await;
+        let mut backend = backend.welcomes().await;
         backend.hears_and_says(&format!("USER {user}"), "331 Password").await;
         client.hears("331 ").await;
         Self { client, backend }
@@ -100,6 +104,38 @@ async fn who_hangs_up_before_a_yes_has_failed_at_nothing() {
     let mut side = Side::of_bob(&stage).await;
     side.tries().await;
     side.is_let_in().await;
+}
+
+/// It is told all the same: the backend's own log has a login.
+#[tokio::test]
+async fn who_is_too_late_to_hear_the_yes_has_logged_in() {
+    let stage = Stage::start(Setup::new().with("timeouts", "login: 1s")).await;
+    let mut side = Side::of_bob(&stage).await;
+    side.tries().await;
+    side.client.refused(421, "login_timeout").await;
+    side.client.ends().await;
+    side.backend.says("230 In").await;
+    side.backend.hears("QUIT").await;
+    stage.counts("logins_total{result=\"unheard\"}", 1).await;
+    stage.counts("logins_total{result=\"accepted\"}", 0).await;
+    stage.is_empty().await;
+}
+
+/// The client goes between the backend's yes and the reply, while UTF-8 is settled.
+#[tokio::test]
+async fn who_hangs_up_right_behind_a_yes_has_logged_in() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says_and_hears("OPTS UTF8 ON", "200 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
+    client.says("PASS x").await;
+    backend.hears_and_says("PASS x", "230 In").await;
+    backend.hears("OPTS UTF8 ON").await;
+    client.talk.vanishes();
+    backend.hears("QUIT").await;
+    stage.counts("logins_total{result=\"unheard\"}", 1).await;
+    stage.counts("logins_total{result=\"accepted\"}", 0).await;
+    stage.is_empty().await;
 }
 
 /// A right code is answered at once. Whoever waits for no longer than that has guessed all the same.
@@ -237,6 +273,32 @@ async fn users_guessed_at_side_by_side_are_no_more_than_may_fail() {
     a.fails().await;
     b.fails_for_the_last_time().await;
     c.is_banned("address_banned").await;
+}
+
+/// Those who are new at an address wait for a backend that does not answer, and those of another backend do not.
+#[tokio::test]
+async fn a_backend_that_hangs_holds_up_nobody_of_another() {
+    let routes = "routes: [{ user: [\"acme-*\"], backend: beta }, { backend: legacy }]";
+    let stage = Stage::start(strict().backends(&["legacy", "beta"]).line(routes)).await;
+    let beta = &stage.backends[1];
+    let mut sides = Vec::new();
+    for user in ["acme-1", "acme-2", "acme-3"] {
+        sides.push(Side::at(&stage, beta, "127.0.0.1", user).await);
+    }
+    let [first, second, third] = &mut sides[..] else { unreachable!() };
+    first.tries().await;
+    second.tries().await;
+    // Also when its client has given up.
+    second.client.talk.vanishes();
+    third.waits().await;
+    for user in ["anna", "bob", "eve"] {
+        let mut side = Side::from(&stage, "127.0.0.1", user).await;
+        side.tries().await;
+        side.is_let_in().await;
+    }
+    first.is_let_in().await;
+    third.backend.hears("PASS x").await;
+    third.is_let_in().await;
 }
 
 /// A volley at one user from many addresses.

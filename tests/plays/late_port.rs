@@ -30,6 +30,23 @@ async fn who_asks_and_does_not_come_holds_up_nobody_who_resumes() {
     old.downloads().await;
 }
 
+/// A program that tries again when it could not connect, or malice: it does not begin its time anew.
+#[tokio::test]
+async fn who_asks_again_and_again_holds_up_nobody_who_resumes() {
+    let stage = Stage::plain().await;
+    let (mut old, mut resuming) = old_and_resuming(&stage).await;
+    old.goes_passive().await;
+    let asks = async {
+        loop {
+            old.goes_passive().await;
+        }
+    };
+    tokio::select! {
+        () = asks => unreachable!(),
+        () = resuming.downloads() => {}
+    }
+}
+
 /// The usual mistake: PROT P is forgotten, and 521 is the answer to the transfer.
 #[tokio::test]
 async fn who_forgot_to_protect_holds_up_nobody() {

@@ -10,6 +10,7 @@
 //! Not in this room: the handshake, and so the proof that a connection is of the session that it names (`session`).
 
 mod arrive;
+mod line;
 mod table;
 
 use std::io;
@@ -80,6 +81,12 @@ pub struct Tenancy {
     client: IpAddr,
     seal: Option<Seal>,
     number: u64,
+}
+
+/// In the line of those of an address who wait for a port.
+struct Place<'a> {
+    tenancy: &'a Tenancy,
+    number: u64,
     freed: Arc<Notify>,
 }
 
@@ -139,8 +146,8 @@ impl PassivePorts {
     /// A session from this address may reserve ports. `seal`: its control connection's TLS.
     pub fn join(&self, client: IpAddr, seal: Option<Seal>) -> Tenancy {
         let client = canonical(client);
-        let (number, freed) = lock(&self.ports.table).join(client, seal.as_ref());
-        Tenancy { ports: Arc::clone(&self.ports), client, seal, number, freed }
+        let number = lock(&self.ports.table).join(client, seal.as_ref());
+        Tenancy { ports: Arc::clone(&self.ports), client, seal, number }
     }
 
     /// Ports without a reservation, and ports with at least one.
@@ -169,17 +176,18 @@ impl Tenancy {
     pub async fn reserve(&self, mark: Mark, patience: Duration) -> Result<Reservation, Refusal> {
         let wish = Wish { client: self.client, mark, patience, seal: self.seal.as_ref() };
         let began = Instant::now();
+        let mut queued = None;
         loop {
-            let mut freed = std::pin::pin!(self.freed.notified());
-            // From here on, not from the first poll on.
-            freed.as_mut().enable();
             let gladly = began.elapsed() < MOMENT;
-            let made = lock(&self.ports.table).reserve(&self.ports.numbers, &wish, gladly);
-            let late = match made {
-                Ok(Made { key, serial, arrivals }) => {
-                    return Ok(Reservation { ports: Arc::clone(&self.ports), key, serial, arrivals });
+            let (late, place) = {
+                let mut table = lock(&self.ports.table);
+                let place = queued.as_ref().map(|place: &Place<'_>| place.number);
+                match table.reserve(&self.ports.numbers, &wish, gladly, place) {
+                    Ok(Made { key, serial, arrivals }) => {
+                        return Ok(Reservation { ports: Arc::clone(&self.ports), key, serial, arrivals });
+                    }
+                    Err(late) => (late, queued.get_or_insert_with(|| self.queue(&mut table, &wish, began + WHILE))),
                 }
-                Err(late) => late,
             };
             if began.elapsed() >= WHILE {
                 return Err(mark.refusal());
@@ -188,14 +196,25 @@ impl Tenancy {
             let until = began + if gladly { MOMENT } else { WHILE };
             // Whose time has not begun to run yet may be late in so long.
             let late = late.unwrap_or_else(|| Instant::now() + LATE);
-            let _ = timeout_at(until.min(late), freed).await;
+            let _ = timeout_at(until.min(late), place.freed.notified()).await;
         }
+    }
+
+    fn queue(&self, table: &mut Table, wish: &Wish<'_>, until: Instant) -> Place<'_> {
+        let (number, freed) = table.queue(wish, until);
+        Place { tenancy: self, number, freed }
     }
 }
 
 impl Drop for Tenancy {
     fn drop(&mut self) {
         lock(&self.ports.table).part(self.client, self.number, self.seal.as_ref());
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.tenancy.ports.table).unqueue(self.tenancy.client, self.number);
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::line::Line;
 use crate::event::Resumption;
 use crate::policy::{Claim, Mark, Waiter, is_told_by_address};
 use crate::tls::{Seal, SessionName};
@@ -58,7 +59,7 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct Crowd {
     sessions: usize,
-    freed: Arc<Notify>,
+    line: Line,
 }
 
 /// A session that waits.
@@ -136,15 +137,13 @@ impl Table {
     }
 
     /// One more session at an address. Returns its number.
-    pub(super) fn join(&mut self, client: IpAddr, seal: Option<&Seal>) -> (u64, Arc<Notify>) {
+    pub(super) fn join(&mut self, client: IpAddr, seal: Option<&Seal>) -> u64 {
         let serial = self.number();
-        let crowd = self.crowds.entry(client).or_default();
-        crowd.sessions += 1;
-        let freed = Arc::clone(&crowd.freed);
+        self.crowds.entry(client).or_default().sessions += 1;
         if let Some(seal) = seal {
             self.sealed.insert(seal.name(), (serial, seal.clone()));
         }
-        (serial, freed)
+        serial
     }
 
     pub(super) fn part(&mut self, client: IpAddr, serial: u64, seal: Option<&Seal>) {
@@ -162,12 +161,37 @@ impl Table {
         }
     }
 
+    /// One of an address waits for a port from now on, and holds up others until then at most. Returns its place in the line,
+    /// and what says that it should look again.
+    pub(super) fn queue(&mut self, wish: &Wish<'_>, until: Instant) -> (u64, Arc<Notify>) {
+        let number = self.number();
+        let line = &mut self.crowds.entry(wish.client).or_default().line;
+        (number, line.join(number, wish.mark.stands_alone(), until))
+    }
+
+    /// One waits for a port no more.
+    pub(super) fn unqueue(&mut self, client: IpAddr, place: u64) {
+        if let Some(crowd) = self.crowds.get_mut(&client) {
+            crowd.line.leave(place);
+        }
+    }
+
     /// Reserves a port where nobody of this address waits, or else, when it may be, beside the fewest others, or else where
-    /// one waits in vain whom nobody may join.
+    /// one waits in vain whom nobody may join. `place`: in the line of those who wait for one.
     ///
     /// # Errors
     /// None can be had. With when one can, as far as is known.
-    pub(super) fn reserve(&mut self, ports: &[u16], wish: &Wish<'_>, gladly: bool) -> Result<Made, Option<Instant>> {
+    pub(super) fn reserve(
+        &mut self,
+        ports: &[u16],
+        wish: &Wish<'_>,
+        gladly: bool,
+        place: Option<u64>,
+    ) -> Result<Made, Option<Instant>> {
+        // Who can share has a port that comes free at once; who cannot would keep it from those who have waited.
+        if wish.mark.stands_alone() && self.crowds.get(&wish.client).is_some_and(|crowd| crowd.line.is_before(place)) {
+            return Err(None);
+        }
         let count = ports.len();
         let free = (0..count)
             .map(|step| (self.next + step) % count)
@@ -381,7 +405,7 @@ impl Table {
             }
         }
         if let Some(crowd) = self.crowds.get(&key.1) {
-            crowd.freed.notify_one();
+            crowd.line.wake_next();
         }
         Some(taken)
     }

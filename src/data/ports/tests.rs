@@ -155,3 +155,69 @@ async fn a_dropped_reservation_leaves_nothing_and_neither_does_a_session() {
     drop(session);
     assert!(lock(&ports.ports.table).is_deserted());
 }
+
+/// Looks once, and then waits.
+async fn queues<F: Future>(waiting: &mut std::pin::Pin<Box<F>>) {
+    tokio::select! {
+        biased;
+        _ = waiting => panic!("it need not wait"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_again_comes_behind_those_who_wait_and_who_can_share_comes_first() {
+    let ports = ports(1);
+    let sessions = [(); 5].map(|()| ports.join(HERE, None));
+    let [old, older, oldest, resumes, unknown] = &sessions;
+    let held = old.reserve(Mark::Unmarked, PATIENCE).await.unwrap();
+    let mut alone = Box::pin(older.reserve(Mark::Unmarked, PATIENCE));
+    let mut shares = Box::pin(resumes.reserve(Mark::Resumes, PATIENCE));
+    let mut shares_too = Box::pin(unknown.reserve(Mark::Unknown, PATIENCE));
+    queues(&mut alone).await;
+    queues(&mut shares).await;
+    queues(&mut shares_too).await;
+    drop(held);
+    let mut again = Box::pin(old.reserve(Mark::Unmarked, PATIENCE));
+    queues(&mut again).await;
+    let mut last = Box::pin(oldest.reserve(Mark::Unmarked, PATIENCE));
+    queues(&mut last).await;
+    let began = Instant::now();
+    // Each is woken: nobody's time has to be over.
+    let both = tokio::join!(shares, shares_too);
+    assert!(both.0.is_ok() && both.1.is_ok());
+    queues(&mut alone).await;
+    drop(both);
+    // In the order in which they came.
+    drop(alone.await.unwrap());
+    drop(again.await.unwrap());
+    drop(last.await.unwrap());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(sessions);
+    assert!(lock(&ports.ports.table).is_deserted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_no_more_holds_up_nobody() {
+    let ports = ports(1);
+    let sessions = [(); 4].map(|()| ports.join(HERE, None));
+    let [old, gone, stuck, older] = &sessions;
+    let held = old.reserve(Mark::Unmarked, PATIENCE).await.unwrap();
+    let mut leaves = Box::pin(gone.reserve(Mark::Resumes, PATIENCE));
+    queues(&mut leaves).await;
+    let mut waits = Box::pin(older.reserve(Mark::Unmarked, PATIENCE));
+    queues(&mut waits).await;
+    drop(held);
+    drop(leaves);
+    let began = Instant::now();
+    let held = waits.await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    // Its session does not look: its client takes no replies, say.
+    let mut does_not_look = Box::pin(stuck.reserve(Mark::Resumes, PATIENCE));
+    queues(&mut does_not_look).await;
+    drop(held);
+    tokio::time::advance(WHILE - MOMENT).await;
+    assert!(old.reserve(Mark::Unmarked, PATIENCE).await.is_ok());
+    assert!(began.elapsed() <= WHILE + LATE);
+    drop(does_not_look);
+}

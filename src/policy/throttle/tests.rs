@@ -39,7 +39,12 @@ impl Test {
     }
 
     fn begins(&self, from: &str, user: &str) -> Turn {
-        self.throttle.begin(from.parse().unwrap(), user.as_bytes(), self.now, None).unwrap()
+        self.begins_at("legacy", from, user)
+    }
+
+    fn begins_at(&self, backend: &str, from: &str, user: &str) -> Turn {
+        let backend = (!backend.is_empty()).then(|| backend.into());
+        self.throttle.begin(from.parse().unwrap(), user.as_bytes(), backend, self.now, None).unwrap()
     }
 
     /// It may be tried now.
@@ -60,7 +65,7 @@ impl Test {
 
     /// It asks again, whether or not it has been told to.
     fn asks_again(&self, from: &str, user: &str, after: Decision) -> Result<Turn, Refusal> {
-        self.throttle.begin(from.parse().unwrap(), user.as_bytes(), self.now, Some(after))
+        self.throttle.begin(from.parse().unwrap(), user.as_bytes(), Some("legacy".into()), self.now, Some(after))
     }
 
     fn kinds(&self) -> Vec<BanKind> {
@@ -255,6 +260,41 @@ fn users_and_addresses_on_trial_count_once_each_and_those_who_are_known_not_at_a
     trials.push(test.tries(&at(7), "bob"));
     trials.into_iter().for_each(Trial::withdrawn);
     assert!(test.throttle.state().trials.is_empty() && test.kinds().is_empty());
+}
+
+/// A backend that hangs holds up nobody of another one, nor who has no route; and it wins no guess beyond a ban.
+#[test]
+fn each_backend_has_its_own_queue_and_all_have_the_same_bans() {
+    let test = Test::new();
+    let mut hanging: Vec<Trial> = ["a", "b", "c", "d", "e"].map(|user| test.tries(HERE, user)).into();
+    let mut waits = [test.waits(HERE, "f"), test.waits(HERE, "f")];
+    for backend in ["other", ""] {
+        let mut trials = Vec::new();
+        for user in ["f", "g", "h", "i", "j"] {
+            let Turn::Now(trial) = test.begins_at(backend, HERE, user) else { panic!("{user} waits at {backend}") };
+            trials.push(trial);
+        }
+        assert!(matches!(test.begins_at(backend, HERE, "k"), Turn::After(_)), "each has a bound");
+        trials.into_iter().for_each(Trial::withdrawn);
+    }
+    // What failed at one of them counts at all.
+    test.fails(HERE, "f");
+    let mut trials = Vec::new();
+    for user in ["g", "h", "i", "j"] {
+        let Turn::Now(trial) = test.begins_at("other", HERE, user) else { panic!("{user} waits") };
+        trials.push(trial);
+    }
+    let Turn::After(mut k) = test.begins_at("other", HERE, "k") else { panic!("four and one are five") };
+    let last = trials.pop().unwrap();
+    trials.into_iter().for_each(|trial| assert!(trial.failed(test.now).unwrap().bans.is_empty()));
+    assert!(!waits.iter_mut().any(is_told));
+    // A ban is for all, and whoever waits anywhere hears of it, here behind those that hang.
+    assert_eq!(last.failed(test.now).unwrap().bans.len(), 1);
+    assert!(waits.iter_mut().all(is_told) && is_told(&mut k));
+    let right = hanging.pop().unwrap().succeeded(test.now);
+    assert_eq!(right, Err(Refusal::AddressBanned));
+    hanging.into_iter().for_each(Trial::withdrawn);
+    assert!(test.throttle.state().trials.is_empty());
 }
 
 /// Who is told in one queue and has to go on waiting in another lets the next one of the first go.

@@ -3,6 +3,8 @@
 //! What is on trial counts as if it had failed, until it is decided. So guesses side by side are never more than guesses
 //! one after the other, and where a no takes longer than a yes nobody wins by not waiting for it. Whoever would be one too
 //! many is not refused, because right passwords come side by side too: he waits until one of the others is decided.
+//!
+//! Each backend has its own queues: one that hangs holds up nobody of another.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -28,7 +30,7 @@ pub struct Trial {
     user: UserKey,
     began: Instant,
     /// What it stands in, with its mark there. Empty once it is decided.
-    stands_in: Vec<(Subject, u64)>,
+    stands_in: Vec<(Queue, u64)>,
     decided: bool,
 }
 
@@ -42,10 +44,18 @@ pub enum Turn {
     After(Decision),
 }
 
+/// Those on trial who count together: by what they would lead to a ban of, and by who decides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Queue {
+    subject: Subject,
+    /// The backend's name; none for those without a route.
+    backend: Option<Arc<str>>,
+}
+
 /// One of those on trial is decided.
 #[derive(Debug)]
 pub struct Decision {
-    subject: Subject,
+    queue: Queue,
     decided: Arc<Notify>,
     /// In the queue since the throttle was asked, so that no decision in between is missed.
     queued: Pin<Box<OwnedNotified>>,
@@ -58,10 +68,10 @@ impl Decision {
     }
 }
 
-/// All that are on trial, by what they would lead to a ban of.
+/// All that are on trial.
 #[derive(Debug, Default)]
 pub(super) struct Trials {
-    of: BTreeMap<Subject, Group>,
+    of: BTreeMap<Queue, Group>,
 }
 
 #[derive(Debug, Default)]
@@ -72,26 +82,29 @@ struct Group {
 }
 
 impl Trials {
-    fn join(&mut self, subject: Subject, mark: u64) {
-        *self.of.entry(subject).or_default().marks.entry(mark).or_default() += 1;
+    fn join(&mut self, queue: Queue, mark: u64) {
+        *self.of.entry(queue).or_default().marks.entry(mark).or_default() += 1;
     }
 
-    /// `all`: more than one place may be free now, or none ever again.
-    fn leave(&mut self, subject: &Subject, mark: u64, all: bool) {
-        let Some(group) = self.of.get_mut(subject) else { return };
+    /// `all`: more than one place may be free now, at every backend, or none ever again.
+    fn leave(&mut self, queue: &Queue, mark: u64, all: bool) {
+        if all {
+            let first = Queue { subject: queue.subject.clone(), backend: None };
+            let same = self.of.range(first..).take_while(|(other, _)| other.subject == queue.subject);
+            same.for_each(|(_, group)| group.decided.notify_waiters());
+        }
+        let Some(group) = self.of.get_mut(queue) else { return };
         if let Some(count) = group.marks.get_mut(&mark) {
             *count -= 1;
             if *count == 0 {
                 group.marks.remove(&mark);
             }
         }
-        if all || group.marks.is_empty() {
-            group.decided.notify_waiters();
-        } else {
-            group.decided.notify_one();
-        }
         if group.marks.is_empty() {
-            self.of.remove(subject);
+            group.decided.notify_waiters();
+            self.of.remove(queue);
+        } else if !all {
+            group.decided.notify_one();
         }
     }
 
@@ -101,10 +114,10 @@ impl Trials {
     }
 
     /// The group that must get smaller before one more may be tried.
-    fn full(&self, subject: &Subject, mark: u64, failed: &Marks, rule: FailedLogins, now: Instant) -> Option<Decision> {
-        let group = self.of.get(subject)?;
+    fn full(&self, queue: &Queue, mark: u64, failed: &Marks, rule: FailedLogins, now: Instant) -> Option<Decision> {
+        let group = self.of.get(queue)?;
         let live = failed.iter().filter(|failure| is_live(failure, rule.within, now));
-        let counted = match subject {
+        let counted = match &queue.subject {
             Subject::Login(..) => count(live) + group.marks.values().sum::<usize>(),
             // Each user, or each address, counts once.
             Subject::Address(_) | Subject::User(_) => {
@@ -120,7 +133,7 @@ impl Trials {
         }
         let mut queued = Box::pin(Arc::clone(&group.decided).notified_owned());
         queued.as_mut().enable();
-        Some(Decision { subject: subject.clone(), decided: Arc::clone(&group.decided), queued })
+        Some(Decision { queue: queue.clone(), decided: Arc::clone(&group.decided), queued })
     }
 
     #[cfg(test)]
@@ -130,14 +143,22 @@ impl Trials {
 }
 
 impl Throttle {
-    /// Puts a password or a code of this user, from this address, on trial. `after`: what it has waited for.
+    /// Puts a password or a code of this user, from this address, on trial. `backend`: the name of the one that decides; none
+    /// where the user has no route. `after`: what it has waited for.
     ///
     /// # Errors
     /// When a ban stands against it.
-    pub fn begin(&self, address: IpAddr, user: &[u8], now: Instant, after: Option<Decision>) -> Result<Turn, Refusal> {
+    pub fn begin(
+        &self,
+        address: IpAddr,
+        user: &[u8],
+        backend: Option<Arc<str>>,
+        now: Instant,
+        after: Option<Decision>,
+    ) -> Result<Turn, Refusal> {
         let (origin, user) = (Origin::of(address), UserKey::of(user));
         let mut state = self.state();
-        let turn = state.check(origin, &user, now).map(|()| match state.join(origin, &user, now) {
+        let turn = state.check(origin, &user, now).map(|()| match state.join(origin, &user, backend, now) {
             Ok(stands_in) => {
                 let state = Arc::clone(&self.state);
                 Turn::Now(Trial { state, origin, user, began: now, stands_in, decided: false })
@@ -148,7 +169,7 @@ impl Throttle {
         if let Some(after) = after
             && match &turn {
                 Ok(Turn::Now(_)) => false,
-                Ok(Turn::After(decision)) => decision.subject != after.subject,
+                Ok(Turn::After(decision)) => decision.queue != after.queue,
                 Err(_) => true,
             }
         {
@@ -160,26 +181,33 @@ impl Throttle {
 
 impl State {
     /// What one more on trial stands in from now on, or what it has to wait for.
-    fn join(&mut self, origin: Origin, user: &UserKey, now: Instant) -> Result<Vec<(Subject, u64)>, Decision> {
+    fn join(
+        &mut self,
+        origin: Origin,
+        user: &UserKey,
+        backend: Option<Arc<str>>,
+        now: Instant,
+    ) -> Result<Vec<(Queue, u64)>, Decision> {
         let Some(rule) = self.rule else { return Ok(Vec::new()) };
-        let mut stands_in = vec![(Subject::Login(origin, user.clone()), 0)];
+        let queue = |subject| Queue { subject, backend: backend.clone() };
+        let mut stands_in = vec![(queue(Subject::Login(origin, user.clone())), 0)];
         if !self.is_known(origin, user, now) {
-            stands_in.push((Subject::Address(origin), self.hasher.hash_one(user)));
-            stands_in.push((Subject::User(user.clone()), self.hasher.hash_one(origin)));
+            stands_in.push((queue(Subject::Address(origin)), self.hasher.hash_one(user)));
+            stands_in.push((queue(Subject::User(user.clone())), self.hasher.hash_one(origin)));
         }
-        for (subject, mark) in &stands_in {
+        for (queue, mark) in &stands_in {
             let none = Marks::new();
-            let failed = match subject {
+            let failed = match &queue.subject {
                 Subject::Login(origin, user) => marks(&self.logins, &(*origin, user.clone())),
                 Subject::Address(origin) => marks(&self.addresses, origin),
                 Subject::User(user) => marks(&self.users, user),
             };
-            if let Some(decision) = self.trials.full(subject, *mark, failed.unwrap_or(&none), rule, now) {
+            if let Some(decision) = self.trials.full(queue, *mark, failed.unwrap_or(&none), rule, now) {
                 return Err(decision);
             }
         }
-        for (subject, mark) in &stands_in {
-            self.trials.join(subject.clone(), *mark);
+        for (queue, mark) in &stands_in {
+            self.trials.join(queue.clone(), *mark);
         }
         Ok(stands_in)
     }
@@ -240,8 +268,8 @@ impl Trial {
 
     fn leave(&mut self, state: &mut State, all: bool) {
         self.decided = true;
-        for (subject, mark) in self.stands_in.drain(..) {
-            state.trials.leave(&subject, mark, all);
+        for (queue, mark) in self.stands_in.drain(..) {
+            state.trials.leave(&queue, mark, all);
         }
     }
 }
