@@ -106,6 +106,17 @@ fn a_good_configuration_is_0_and_check_writes_nothing() {
 }
 
 #[test]
+fn admin_pages_that_others_reach_are_said_by_check_as_by_a_start() {
+    let (_folder, path) = folder();
+    let text = configuration("info").replace("admin: { address: none }", "admin: { address: \"0.0.0.0:0\" }");
+    std::fs::write(&path, text).unwrap();
+    let words = "the admin pages are not on loopback: whoever reaches";
+    let (status, said) = ends(&["check", "--config", path.to_str().unwrap()]);
+    assert!(status == Some(0) && said.contains(&format!(":3: admin.address: {words}")), "{said}");
+    run(&path).lines_until(words);
+}
+
+#[test]
 fn a_key_that_is_no_key_is_78() {
     let (folder, path) = folder();
     for name in ["chain.pem", "key.pem"] {

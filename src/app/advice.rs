@@ -27,6 +27,17 @@ pub(super) fn advice(settings: &Settings) -> Vec<String> {
     advice
 }
 
+/// What is said at a start by whoever serves the pages, for a check.
+pub(super) fn admin_pages(settings: &Settings) -> Option<String> {
+    let address = settings.admin?.address;
+    (!address.ip().to_canonical().is_loopback()).then(|| {
+        format!(
+            "admin.address: the admin pages are not on loopback: whoever reaches {address} can read them. Write an address \
+             that only the inside reaches"
+        )
+    })
+}
+
 /// A key that is not there, or in a folder that cannot be looked into, is somebody else's to complain about.
 fn open_to_all(key: &str, path: &Path) -> Option<String> {
     let mode = path.metadata().ok()?.permissions().mode() & 0o777;
@@ -143,6 +154,19 @@ mod tests {
         assert_eq!(said(&listed, "there is none of CN=two"), 1);
         assert_eq!(said(&listed, "revocation_lists"), 1);
         assert_eq!(said(&section(""), "revocation_lists"), 0);
+    }
+
+    #[test]
+    fn admin_pages_that_others_can_reach_are_said() {
+        let said = |address: &str| {
+            let text = format!(
+                "listeners: [{{ address: \"192.0.2.1:21\" }}]\nbackends: {{ old: {{ servers: [\"192.0.2.2:21\"] }} }}\n\
+                 admin: {{ address: \"{address}\" }}"
+            );
+            admin_pages(&parse(&text, "gateway.yaml").unwrap()).is_some()
+        };
+        assert!(said("0.0.0.0:9921") && said("10.0.0.5:9921") && said("[::]:9921"));
+        assert!(!said("127.0.0.1:9921") && !said("[::1]:9921") && !said("none"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::advice::advice;
+use super::advice::{admin_pages, advice};
 use super::bound::bind_low_ports;
 use super::descriptors;
 use super::gateway::{Gateway, StartError};
@@ -53,7 +53,7 @@ pub fn check(path: &Path) -> ExitCode {
         return ExitCode::from(EXIT_CONFIGURATION);
     }
     let later = rehearsal.map(|rehearsal| rehearsal.advice(&settings, path)).unwrap_or_default();
-    for line in advice(&settings).into_iter().chain(later) {
+    for line in advice(&settings).into_iter().chain(admin_pages(&settings)).chain(later) {
         eprintln!("{}", config::located(path, &line));
     }
     let (first, last) = (settings.data.ports.start(), settings.data.ports.end());

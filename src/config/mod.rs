@@ -44,8 +44,9 @@ pub fn load(path: &Path) -> Result<Settings, Problems> {
 }
 
 /// A problem that was found in what a file names, as [`Problems`] are written: with the file, and the line of the key that
-/// it begins with, where there is one.
+/// it begins with, where there is one. Paths in it print, whatever they are.
 pub fn located(path: &Path, problem: &str) -> String {
+    let problem = problems::on_one_line(problem);
     let line = || {
         let (key, _) = problem.split_once(": ")?;
         let root = raw::read(&std::fs::read_to_string(path).ok()?, &mut Vec::new()).ok()?;

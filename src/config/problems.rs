@@ -28,8 +28,12 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Takes the problems of a file and sorts them by line; those without a line come first.
+    /// Takes the problems of a file and sorts them by line; those without a line come first. Whatever of the file they repeat
+    /// prints.
     pub(super) fn new(file: impl Into<String>, mut problems: Vec<Problem>) -> Self {
+        for Problem { key, what, remedy, .. } in &mut problems {
+            [key, what, remedy].into_iter().for_each(|text| *text = on_one_line(text));
+        }
         problems.sort_by_key(|problem| problem.line);
         Self { file: file.into(), problems }
     }
@@ -81,6 +85,12 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
+/// A whole text with what does not print escaped: names and patterns of the file stand in it without quotes of their own.
+pub(super) fn on_one_line(text: &str) -> String {
+    let stays = |character: char| matches!(character, '"' | '\\');
+    text.chars().flat_map(|character| if stays(character) { vec![character] } else { escaped(character) }).collect()
+}
+
 /// Letters of any script stay; what moves a cursor or hides text does not.
 fn escaped(character: char) -> Vec<char> {
     match character {
@@ -100,6 +110,14 @@ mod tests {
         let problems = Problems::new("g.yaml", vec![problem(Some(9), "b"), problem(Some(2), "a"), problem(None, "")]);
         let expected = "g.yaml: is wrong. Write: x\ng.yaml:2: a: is wrong. Write: x\ng.yaml:9: b: is wrong. Write: x";
         assert_eq!(problems.to_string(), expected);
+    }
+
+    #[test]
+    fn whatever_a_problem_repeats_prints() {
+        let problem = |text: &str| Problem { line: None, key: text.into(), what: text.into(), remedy: text.into() };
+        let problems = Problems::new("g.yaml", vec![problem("a\tb\n\"c\" \\n 'ü'")]);
+        let shown = r#"a\tb\n"c" \n 'ü'"#;
+        assert_eq!(problems.to_string(), format!("g.yaml: {shown}: {shown}. {shown}"));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(super) enum Value {
 /// # Errors
 /// The one problem of a text that is no YAML.
 pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
+    // Editors of Windows put one in front. It is no part of the text (YAML 1.2 §5.2).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let raw: Raw = serde_yaml::from_str(text).map_err(|error| syntax_problem(text, &error))?;
     let positions = positions::read(text);
     let root = Place { path: String::new(), key: String::new(), line: None };
@@ -303,6 +305,14 @@ mod tests {
         assert!(matches!(read_well("# nothing\n").value, Value::Null));
         let root = read_well("a: &x [1, 2]\nb: *x\n");
         assert_eq!(children(&children(&root)[1]).len(), 2);
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front_is_no_text() {
+        let root = read_well("\u{feff}a: 1\r\nb: 2\r\n");
+        let keys: Vec<_> = children(&root).iter().map(|node| (node.key.as_str(), node.line)).collect();
+        assert_eq!(keys, [("a", Some(1)), ("b", Some(2))]);
+        assert!(read("a: 1\n\u{feff}b: 2\n", &mut Vec::new()).is_err());
     }
 
     #[test]

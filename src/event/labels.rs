@@ -139,6 +139,7 @@ labelled! {
         CodeUsed "code_used" "the one-time code has been used before (access.totp)",
         CodeUnknown "code_unknown" "the user must have a secret for one-time codes and has none (access.totp)",
         UserLimit "user_limit" "too many sessions of this user (limits.sessions_per_user)",
+        Unheard "unheard" "the backend said yes, and the session ended before the client heard so",
         BackendFailed "backend_failed" "the backend could not be asked",
     }
 }

@@ -119,6 +119,11 @@ impl Routes {
         self.routes.iter().any(|route| route.listener.is_some())
     }
 
+    /// All of them, in the order they are tried.
+    pub fn all(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// The host patterns of all routes.
     pub fn hosts(&self) -> impl Iterator<Item = &Glob> {
         self.routes.iter().flat_map(|route| route.host.iter().flatten())

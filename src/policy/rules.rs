@@ -65,6 +65,11 @@ impl CommandRules {
         Self { rules: rules.into_iter().map(Arc::new).collect() }
     }
 
+    /// All of them, in the order they are tried.
+    pub fn all(&self) -> impl Iterator<Item = &CommandRule> {
+        self.rules.iter().map(|rule| &**rule)
+    }
+
     /// Whether a rule asks for a listener.
     pub fn name_listeners(&self) -> bool {
         self.rules.iter().any(|rule| rule.listener.is_some())

@@ -249,6 +249,10 @@ impl Lobby {
         let deadline = self.context.settings().timeouts.backend_reply;
         let utf8 = self.utf8;
         if let Err(stop) = self.unless_gone(prepare(&mut back, utf8, deadline)).await {
+            if !matches!(stop, Stop::Backend(_)) {
+                // The server's own log has a login.
+                self.report_login(&user, Some(&name), LoginResult::Unheard);
+            }
             *attempt = Some(Attempt::new(user, Some(back), Factor::None));
             return Err(stop);
         }

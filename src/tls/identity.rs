@@ -18,7 +18,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::files::{self, FileError, holds};
 use super::settings::{CertificateFiles, Settings};
@@ -127,6 +127,12 @@ impl Identity {
         let key = read_key(private_key).map_err(Unusable::private_key)?;
         let label = certificate.display().to_string();
         Self::new(chain, key, label).map_err(|flaw| match flaw {
+            Flaw::Version(number) => {
+                let what = format!("holds a certificate of X.509 version {number}, and TLS takes version 3");
+                let remedy =
+                    "Have it issued anew with extensions: openssl x509 -req … -extfile with subjectAltName in it.";
+                Unusable::certificate(FileError::new(certificate, what, remedy))
+            }
             Flaw::Certificate(reason) => {
                 let what = format!("holds a certificate that cannot be used: {reason}");
                 Unusable::certificate(FileError::new(certificate, what, "Copy it again, or have it issued anew."))
@@ -163,11 +169,11 @@ impl Identity {
 
     fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, label: String) -> Result<Self, Flaw> {
         let leaf = chain.first().ok_or_else(|| Flaw::Certificate("there is none".into()))?;
-        let (names, not_after) = describe(leaf).map_err(Flaw::Certificate)?;
+        let (names, not_after) = describe(leaf)?;
         let fingerprint = fingerprint(leaf);
         let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| match error {
             RustlsError::InconsistentKeys(_) => Flaw::Mismatch,
-            RustlsError::InvalidCertificate(_) => Flaw::Certificate(error.to_string()),
+            RustlsError::InvalidCertificate(reason) => Flaw::Certificate(reason.to_string()),
             error => Flaw::Key(error.to_string()),
         })?;
         Ok(Self { key: Arc::new(key), label, names, not_after, fingerprint })
@@ -232,6 +238,9 @@ impl Unusable {
 enum Flaw {
     #[error("{0}")]
     Certificate(String),
+    /// Not 3, counted as people do.
+    #[error("X.509 version {0}")]
+    Version(u32),
     #[error("{0}")]
     Key(String),
     #[error("key and certificate are of different pairs")]
@@ -306,9 +315,12 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 }
 
 /// DNS names and end of a certificate.
-fn describe(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), String> {
-    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
-    let alternative = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
+fn describe(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Flaw> {
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| Flaw::Certificate(error.to_string()))?;
+    if parsed.version() != X509Version::V3 {
+        return Err(Flaw::Version(parsed.version().0 + 1));
+    }
+    let alternative = parsed.subject_alternative_name().map_err(|error| Flaw::Certificate(error.to_string()))?;
     let names = alternative
         .iter()
         .flat_map(|extension| &extension.value.general_names)
@@ -344,6 +356,29 @@ fn write_new(path: &Path, content: &str, mode: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of X.509 version 1, as `openssl x509 -req` makes them without `-extfile`.
+    const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
+MIIBKDCBzwIUfNZdgJYbyXv7mTT35KPQ+Q5v7hMwCgYIKoZIzj0EAwIwFjEUMBIG\n\
+A1UEAwwLZnRwLmV4YW1wbGUwIBcNMjYxMTI2MTAwMTMwWhgPMjEyNjExMDIxMDAx\n\
+MzBaMBYxFDASBgNVBAMMC2Z0cC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n\
+AQcDQgAEuCg6DXburzH3RdHeaTH2ECpqnBFuMWlRgjICwhOXvUsX6Le3OqJErRPj\n\
+lPjTrd6C6XwtkX3V5T6VckuEQyq9+TAKBggqhkjOPQQDAgNIADBFAiEApaODLBup\n\
+vTAiIBeYeUSrbqYfr1+bkg1F01Icj18WmdYCIH0tSKtVlFfzYwmwU+w5dAfKtU4q\n\
+GZPjtrr9ud/RAQby\n\
+-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_certificate_of_version_1_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = self_signed_files(folder.path());
+        fs::write(&files.certificate, VERSION_1).unwrap();
+        fs::write(&files.private_key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        let said = Identity::load(&files).err().unwrap().file.to_string();
+        let told =
+            "self-signed.pem holds a certificate of X.509 version 1, and TLS takes version 3. Have it issued anew";
+        assert!(said.contains(told), "{said}");
+    }
 
     #[test]
     fn what_stands_in_the_place_of_a_key_is_said() {

@@ -106,6 +106,38 @@ async fn who_hangs_up_before_a_yes_has_failed_at_nothing() {
     side.is_let_in().await;
 }
 
+/// It is told all the same: the backend's own log has a login.
+#[tokio::test]
+async fn who_is_too_late_to_hear_the_yes_has_logged_in() {
+    let stage = Stage::start(Setup::new().with("timeouts", "login: 1s")).await;
+    let mut side = Side::of_bob(&stage).await;
+    side.tries().await;
+    side.client.refused(421, "login_timeout").await;
+    side.client.ends().await;
+    side.backend.says("230 In").await;
+    side.backend.hears("QUIT").await;
+    stage.counts("logins_total{result=\"unheard\"}", 1).await;
+    stage.counts("logins_total{result=\"accepted\"}", 0).await;
+    stage.is_empty().await;
+}
+
+/// The client goes between the backend's yes and the reply, while UTF-8 is settled.
+#[tokio::test]
+async fn who_hangs_up_right_behind_a_yes_has_logged_in() {
+    let stage = Stage::plain().await;
+    let mut client = stage.secured_client().await;
+    client.says_and_hears("OPTS UTF8 ON", "200 ").await;
+    let mut backend = stage.asks_for_a_password("bob", &mut client).await;
+    client.says("PASS x").await;
+    backend.hears_and_says("PASS x", "230 In").await;
+    backend.hears("OPTS UTF8 ON").await;
+    client.talk.vanishes();
+    backend.hears("QUIT").await;
+    stage.counts("logins_total{result=\"unheard\"}", 1).await;
+    stage.counts("logins_total{result=\"accepted\"}", 0).await;
+    stage.is_empty().await;
+}
+
 /// A right code is answered at once. Whoever waits for no longer than that has guessed all the same.
 #[tokio::test]
 async fn codes_of_one_who_hangs_up_are_counted_too() {

@@ -46,7 +46,10 @@ pub(super) fn data(reader: &mut Reader<'_>, root: Section<'_>, bound: &[Bound<'_
 
 /// `50000-50099`, or one port; 0 is one that the system chooses.
 fn ports(node: &Node) -> Read<RangeInclusive<u16>> {
-    let written = text(node)?;
+    let written = match &node.value {
+        Value::List(items) if items.len() > 1 => return Err(listed(node, items)),
+        _ => text(node)?,
+    };
     let (first, last) = written.split_once('-').unwrap_or((written, written));
     let (Some(first), Some(last)) = (number::<u16>(first.trim()), number::<u16>(last.trim())) else {
         let what = format!("{} is not a range of ports", quoted(written));
@@ -65,6 +68,17 @@ fn ports(node: &Node) -> Read<RangeInclusive<u16>> {
         return Err(Flaw::new(format!("{} are {count} ports", quoted(written)), remedy));
     }
     Ok(first..=last)
+}
+
+/// What a list of ports is meant to say.
+fn listed(node: &Node, items: &[Node]) -> Flaw {
+    let ports: Option<Vec<u16>> = items.iter().flat_map(|item| item.text.split('-')).map(number).collect();
+    let ends = ports.as_ref().and_then(|ports| ports.iter().min().zip(ports.iter().max()));
+    let remedy = match ends {
+        Some((first, last)) if usize::from(last - first) < MOST_PORTS => write(node, &format!("{first}-{last}")),
+        Some(_) | None => "Write one range, like 50000-50099.".to_owned(),
+    };
+    Flaw::new("is a list where one range is expected", remedy)
 }
 
 /// The rules in their order. An empty list is as good as none: everyone hears the address that he dialled.

@@ -76,7 +76,7 @@ pub(super) const EVERYBODY: &[&str] = &["all", "any", "anyone", "anybody", "ever
 pub(super) fn named(word: &str, remedy: &str) -> Flaw {
     let mut letters = word.chars();
     let (first, rest) = (letters.next().unwrap_or_default(), letters.as_str());
-    let remedy = format!("{remedy}. Is there such a user: write \"[{first}]{rest}\".");
+    let remedy = format!("{remedy}. Is there such a user: write \"[{first}]{}\".", printable(rest));
     Flaw::new(format!("{} would be a user of that name", quoted(word)), remedy)
 }
 

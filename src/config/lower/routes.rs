@@ -22,7 +22,7 @@ pub(super) struct Known<'a> {
 /// All routes. Without the key, one leads to the only backend.
 pub(super) fn routes(reader: &mut Reader<'_>, root: Section<'_>, known: Known<'_>) -> Routes {
     if let ([first, _, ..], None) = (known.backends, root.get("routes")) {
-        let remedy = format!("Write: routes: [{{ user: [\"a*\"], backend: {first} }}, …]");
+        let remedy = format!("Write: routes: [{{ user: [\"a*\"], backend: {} }}, …]", printable(first));
         reader.required(root, "routes", &format!("With several backends they say who goes where. {remedy}"));
     }
     let Some(node) = root.get("routes") else {
@@ -54,7 +54,9 @@ fn route(reader: &mut Reader<'_>, item: &Node, known: Known<'_>) -> Option<Route
     let host = reader.each(section, "sni", host_glob);
     let clients = networks(reader, section, "clients");
     let listeners: Vec<&str> = known.listeners.iter().map(|name| &**name).collect();
-    let listener = reader.optional(section, "listener", |node| one_of(node, &listeners, "listener"));
+    // One that is wrong is a condition all the same: what follows is not out of reach.
+    let listener = section.get("listener");
+    let listener = listener.map(|node| reader.keep(node, one_of(node, &listeners, "listener")).unwrap_or_default());
     let example = printable(known.backends.first().unwrap_or(&"legacy"));
     let node = reader.required(section, "backend", &format!("Write: backend: {example}"))?;
     let backend = reader.keep(node, one_of(node, known.backends, "backend"))?;

@@ -33,12 +33,19 @@ pub(super) fn text(node: &Node) -> Read<&str> {
         Value::Bool(_) | Value::Integer(_) | Value::Number => Ok(&node.text),
         Value::Text if !node.text.trim().is_empty() => Ok(&node.text),
         Value::Text | Value::Null => Err(Flaw::new("has no value", "Write one, or take the key out.")),
-        Value::List(_) => Err(Flaw::new(
-            "is a list where one value is expected",
-            "Write one value. What begins with a bracket needs quotes.",
-        )),
+        Value::List(items) => Err(Flaw::new("is a list where one value is expected", out_of_list(node, items))),
         Value::Map(_) => Err(Flaw::new("holds keys where one value is expected", "Write one value.")),
     }
+}
+
+/// What to write in place of a list.
+fn out_of_list(node: &Node, items: &[Node]) -> String {
+    let one = items.first().filter(|item| items.len() == 1 && !item.text.trim().is_empty());
+    let Some(Node { text, .. }) = one else {
+        return "Write one value. What begins with a bracket needs quotes.".to_owned();
+    };
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    write(node, if plain { text.clone() } else { quoted(text) }.as_str())
 }
 
 /// One of a few words.

@@ -118,6 +118,7 @@ pub(in crate::telemetry) fn login(who: &Who, user: &[u8], backend: Option<&str>,
         | LoginResult::CodeUsed
         | LoginResult::CodeUnknown
         | LoginResult::UserLimit
+        | LoginResult::Unheard
         | LoginResult::BackendFailed => {
             line!(info, who, user = shown(user), backend, result = result.label(), "login failed");
         }
