@@ -3,6 +3,10 @@
 //! Linux says that there is room in a send buffer again when a third of it is free, and that buffer grows to mebibytes: a
 //! peer that takes some kilobytes a second, and all the time, looks for minutes as if it took nothing. So before a write is
 //! taken for stalled it is tried again, whatever is known of room: the system takes bytes as soon as it can hold any.
+//!
+//! What moves within the system is not seen. It frees its memory in pieces of some 64 KiB, and a peer's system with a large
+//! buffer (6 MiB at most, as Linux is set up) tells of room when a sixteenth of it is free. So a peer goes on that takes
+//! 512 KiB within the time that makes a stall; one that takes less than 128 KiB may look as if it took nothing.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

@@ -147,9 +147,9 @@ fn pump_between(front: DataStream, back: DataStream) -> Pump {
     Pump { front, back, stall: STALL, blocks, share, observer: Arc::new(Unobserved) }
 }
 
-/// Some six kilobytes a second: between two times at which the system says that there is room go minutes.
+/// 512 KiB within the time that makes a stall: between two times at which the system says that there is room goes more.
 async fn reads_slowly(mut peer: TcpStream, all: usize) {
-    read_slowly(&mut peer, all, Duration::from_secs(10)).await;
+    read_slowly(&mut peer, all, STALL / 8).await;
     assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
