@@ -59,7 +59,7 @@ impl Start<'_> {
     }
 
     /// What a name shows, and whether that is a folder in which a pattern finds something.
-    fn listed(self, name: &[u8]) -> Option<(Vec<u8>, bool)> {
+    pub(super) fn listed(self, name: &[u8]) -> Option<(Vec<u8>, bool)> {
         let path = self.resolve(name)?;
         let (folder, last) = match name.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => name.split_at(slash + 1),

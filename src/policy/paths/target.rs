@@ -52,9 +52,14 @@ impl Start<'_> {
             Verb::Mlsd | Verb::Mlst if argument.is_empty() => {
                 Some(Target { paths: vec![self.resolve(b".")?], reach: Reach::Contents })
             }
-            // RFC 3659 has no options. Pure-FTPd has: what is no folder by its whole name is read as for NLST.
+            // RFC 3659 has neither options nor patterns. Pure-FTPd has both: what is no folder by its whole name is read as
+            // for NLST.
             Verb::Mlsd if argument.starts_with(b"-") => None,
-            Verb::Mlsd | Verb::Mlst => one(Reach::Contents),
+            Verb::Mlsd => {
+                let (path, pattern) = self.listed(argument)?;
+                Some(Target { paths: vec![path], reach: if pattern { Reach::Something } else { Reach::Contents } })
+            }
+            Verb::Mlst => one(Reach::Contents),
             Verb::Stou => self.stored_unique(argument),
             // To some servers it is a name, to others a time and a name.
             Verb::Mdtm => {

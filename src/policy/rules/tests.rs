@@ -324,6 +324,23 @@ fn nlst_and_mlsd_have_no_options() {
     );
 }
 
+/// Pure-FTPd finds names by it, where none is called so, and lists what is in them.
+#[test]
+fn mlsd_has_a_pattern_as_any_listing() {
+    let rules = vec![rule("*", &[], &["read"], &["/home/a/**"])];
+    table(
+        rules,
+        &[
+            ("a", "MLSD *", PATH),
+            ("a", "MLSD ?", PATH),
+            ("a", "MLSD b/*", FINE),
+            ("a", "MLSD b", FINE),
+            ("a", "MLSD [a]", UNKNOWN),
+            ("a", "MLSD {a,b}", UNKNOWN),
+        ],
+    );
+}
+
 /// Each of them is a path to be judged.
 #[test]
 fn a_listing_of_very_many_words_is_not_known() {
