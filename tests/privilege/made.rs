@@ -36,6 +36,13 @@ pub(super) fn what_a_user_could_not_make_himself_is_missed_by_a_check_as_by_a_st
             assert!(said.contains("gateway.yaml:7: audit_log.path: "), "{command} {place}: {said}");
         }
     }
+    // What a unit would make for it.
+    let units = format!("ftps-gateway-{}", std::process::id());
+    let text = site.configuration(&audit(&format!("/var/log/{units}")));
+    site.writes(&text.replace("state_dir: state", &format!("state_dir: /var/lib/{units}")));
+    let (status, said) = as_nobody("check").ends();
+    assert_eq!((status, said.matches("Let the unit make it").count()), (Some(0), 2), "{said}");
+    assert_eq!(as_nobody("run").ends().0, Some(78));
     site.writes(&site.configuration(&audit("mine")).replace("state_dir: state", "state_dir: mine/new/state"));
     let (status, said) = as_nobody("check").ends();
     assert!(status == Some(0) && !said.contains("state_dir") && !said.contains("audit_log"), "{said}");
