@@ -48,13 +48,25 @@ pub(super) fn try_out(settings: &Settings) -> Result<(), String> {
     });
     let tried =
         tries.and_then(|_| tried.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())));
-    tried.map_err(|error| {
-        let (shown, things) = (folder.display(), lost(settings).unwrap_or("nothing"));
-        format!(
-            "state_dir: {things} could be kept in {shown} over a restart: {error}. Make it a folder of the user that the \
-             gateway runs as: install -d -m 700 -o USER {shown}; chown -R USER {shown}. Or write another path."
-        )
-    })
+    let (shown, things) = (folder.display(), lost(settings).unwrap_or("nothing"));
+    match tried {
+        // What passes keeps no gateway from its start. What is kept is tried again until there is room.
+        Err(error) if passes(error.kind()) => {
+            tracing::error!("state_dir: {things} can be kept in {shown} just now: {error}");
+            Ok(())
+        }
+        tried => tried.map_err(|error| {
+            format!(
+                "state_dir: {things} could be kept in {shown} over a restart: {error}. Make it a folder of the user that the \
+                 gateway runs as: install -d -m 700 -o USER {shown}; chown -R USER {shown}. Or write another path."
+            )
+        }),
+    }
+}
+
+/// No room, or a disk that hangs.
+fn passes(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::TimedOut)
 }
 
 fn try_now(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
@@ -64,7 +76,6 @@ fn try_now(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let probe = folder.join(PROBE);
     removed(&probe)?;
-    // Empty: a disk that is full just now keeps no gateway from its start. What is kept is tried again until there is room.
     drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe)?);
     removed(&probe)?;
     files.iter().try_for_each(|path| readable(path))

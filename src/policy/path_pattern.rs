@@ -132,6 +132,7 @@ fn check_parts(pattern: &str) -> Result<(), String> {
     if let Some(folder) = pattern.strip_suffix('/')
         && !folder.is_empty()
     {
+        let folder = folder.strip_suffix("/**").unwrap_or(folder);
         return Err(format!(
             "it ends with a slash, and no path does; for a folder and what is in it write two, {folder} and {folder}/**"
         ));

@@ -93,6 +93,10 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
     let mut drain_told = false;
     let mut client_gone = false;
     let mut back_gone = false;
+    // The first word on a transfer, until the client's handshake has had its turn.
+    let mut held = None;
+    // The client has been heard although a deadline has passed.
+    let mut overdue = false;
     loop {
         while let Some(step) = steps.pop_front() {
             match stand.perform(step, &mut lobby) {
@@ -156,20 +160,33 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
             steps.extend(next);
             continue;
         }
-        let input = if course == Course::Drain && !drain_told {
+        // Whether the client has died is seen on its control connection: it is looked at once more when the time is over.
+        let witnessed = matches!(timer, Some((Timer::Grace | Timer::ClearGrace, _)));
+        let input = if let Some(line) = held.take() {
+            // A ClientHello is answered before the 150 goes. Node's basic-ftp ends an empty upload when it hears that, be it
+            // in the middle of its handshake.
+            match stand.pair.look().await {
+                Some(news) => {
+                    held = Some(line);
+                    news
+                }
+                None => Input::Reply(line),
+            }
+        } else if course == Course::Drain && !drain_told {
             drain_told = true;
             Input::Drain
         } else {
             tokio::select! {
                 biased;
-                // A ClientHello is answered before the 150 goes. Node's basic-ftp ends an empty upload when it hears that,
-                // be it in the middle of its handshake.
-                news = stand.pair.next() => news,
                 // What the backend has said already is no reply to what the client says now, so it is heard first.
                 event = stand.back.turn(wants_replies), if !back_gone => match event {
                     Ok(BackEvent::Drained) => continue,
                     Ok(BackEvent::Line(line)) => {
                         stand.hear(&line);
+                        if stand.dialogue.is_beginning() {
+                            held = Some(line);
+                            continue;
+                        }
                         Input::Reply(line)
                     }
                     Err(error) => {
@@ -178,8 +195,9 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                         Input::BackGone(error.failure)
                     }
                 },
+                news = stand.pair.next() => news,
                 // A client that sends on and on would win over every deadline.
-                expired = expiry(timer) => {
+                expired = expiry(timer), if !witnessed || overdue => {
                     if expired == Timer::DataConnect {
                         stand.pair.client_is_late();
                     }
@@ -197,9 +215,12 @@ pub(super) async fn serve(logged_in: Box<LoggedIn>) -> Served {
                         Input::ClientGone(lobby.context.client_closed(&why))
                     }
                 },
+                expired = expiry(timer), if witnessed && !overdue => Input::Expired(expired),
                 _ = lobby.context.course.changed() => continue,
             }
         };
+        let from_client = matches!(input, Input::Command(_) | Input::Flawed(_));
+        overdue = from_client && timer.is_some_and(|(_, at)| at <= Instant::now());
         let mut anew = timer.is_some_and(|(timer, _)| begins_anew(timer, &input));
         stand.dialogue.set_recording(lobby.context.surroundings.observer.can_record());
         let mut next = Vec::new();

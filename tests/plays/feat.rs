@@ -85,6 +85,20 @@ async fn feat_is_answered_when_the_backend_says_500() {
     }
 }
 
+/// ProFTPD says 501 to it between RNFR and RNTO. That takes nothing from others.
+#[tokio::test]
+async fn a_refused_feat_says_nothing_of_features() {
+    let mut scene = Scene::open(Setup::new().offering("211-Features\r\n SIZE\r\n211 End")).await;
+    let mut other = scene.stage.secured_client().await;
+    for (answer, known) in [("501 Bad sequence", true), ("530 Not now", true), ("500 What?", false)] {
+        scene.client.says("FEAT").await;
+        scene.backend.hears_and_says("FEAT", answer).await;
+        assert_eq!(features(&scene.client.hears("211-").await), OWN);
+        let features = features(&other.says_and_hears("FEAT", "211-").await);
+        assert_eq!(features.contains(&"SIZE".to_owned()), known, "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn feat_is_answered_when_the_backend_has_no_features() {
     let mut scene = Scene::plain().await;

@@ -98,6 +98,20 @@ async fn an_upload_whose_client_dies_is_a_cut_though_its_data_connection_went_fi
     scene.stage.is_empty().await;
 }
 
+/// On a machine that stood still for longer than the grace, the end of both is there at once.
+#[tokio::test]
+async fn an_upload_whose_client_dies_is_a_cut_however_late_that_is_looked_at() {
+    let mut scene = Scene::plain().await;
+    let mut transfer = half_an_upload(&mut scene).await;
+    transfer.client.fins().await;
+    scene.stage.counts("missing_close_notify_total{channel=\"data\",leg=\"front\"}", 1).await;
+    scene.client.talk.resets();
+    // The gateway runs on this thread.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert_eq!(transfer.backend.ends().await, End::Reset);
+    scene.stage.is_empty().await;
+}
+
 #[tokio::test]
 async fn an_upload_in_clear_whose_client_dies_is_a_cut() {
     let mut scene = Scene::open_clear(Setup::new()).await;

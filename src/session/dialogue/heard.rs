@@ -83,7 +83,10 @@ impl Dialogue {
                     return;
                 }
                 let lines = if line.code.number() == 211 { std::mem::take(lines) } else { Vec::new() };
-                steps.push(Step::Features(lines.clone()));
+                // A server that does not know FEAT has none. Anything else says nothing of it (ProFTPD: 501 behind RNFR).
+                if matches!(line.code.number(), 211 | 500 | 502) {
+                    steps.push(Step::Features(lines.clone()));
+                }
                 steps.push(Step::Answer(answers::features(&lines, self.premises.active)));
                 self.phase = Phase::Idle;
             }

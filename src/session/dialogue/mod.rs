@@ -187,6 +187,14 @@ impl Dialogue {
         matches!(self.phase, Phase::Transfer(_))
     }
 
+    /// The backend has a transfer command, and has not said a word on it.
+    pub fn is_beginning(&self) -> bool {
+        match &self.phase {
+            Phase::Transfer(transfer) => transfer.forwarded && !transfer.started && transfer.final_code.is_none(),
+            _ => false,
+        }
+    }
+
     /// Which deadline runs now.
     pub fn timer(&self) -> Option<Timer> {
         match &self.phase {

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -133,6 +134,17 @@ impl DataPair {
     /// Waits for the next news. Can be cancelled at any time.
     pub(super) async fn next(&mut self) -> Input {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// News that are there. What is under way is driven on in any case.
+    pub(super) async fn look(&mut self) -> Option<Input> {
+        std::future::poll_fn(|cx| {
+            Poll::Ready(match self.poll_next(cx) {
+                Poll::Ready(news) => Some(news),
+                Poll::Pending => None,
+            })
+        })
+        .await
     }
 
     /// Bytes moved by the transfer that ran last, or runs.
