@@ -17,6 +17,7 @@ mod run;
 mod second_factor;
 mod serve;
 mod settings;
+mod timers;
 
 pub use run::{Course, Newcomer, Surroundings, run};
 pub use settings::{Settings, Timeouts};

@@ -70,6 +70,12 @@ impl Side {
     }
 }
 
+async fn bob_is_banned(stage: &Stage) {
+    let mut client = stage.secured_client().await;
+    client.says("USER bob").await;
+    client.refused(421, "login_banned").await;
+}
+
 #[tokio::test]
 async fn who_hangs_up_before_the_no_is_counted_all_the_same() {
     let stage = Stage::start(strict()).await;
@@ -156,9 +162,7 @@ async fn codes_of_one_who_hangs_up_are_counted_too() {
         side.backend.hears("QUIT").await;
     }
     stage.counts("logins_total{result=\"code_wrong\"}", 2).await;
-    let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    client.refused(421, "login_banned").await;
+    bob_is_banned(&stage).await;
 }
 
 /// The deadline of the login comes before the backend's no. It is told in time, and the no counts.
@@ -176,9 +180,7 @@ async fn who_is_too_late_to_hear_the_no_is_counted() {
         side.backend.hears("QUIT").await;
     }
     stage.counts("logins_total{result=\"rejected\"}", 2).await;
-    let mut client = stage.secured_client().await;
-    client.says("USER bob").await;
-    client.refused(421, "login_banned").await;
+    bob_is_banned(&stage).await;
 }
 
 #[tokio::test]
@@ -373,9 +375,7 @@ async fn a_backend_that_asks_for_the_same_again_has_said_no_to_everybody() {
                     false => side.client.hears(again).await,
                 };
             }
-            let mut client = stage.secured_client().await;
-            client.says("USER bob").await;
-            client.refused(421, "login_banned").await;
+            bob_is_banned(&stage).await;
             stage.counts("logins_total{result=\"rejected\"}", 2).await;
         }
     }
@@ -421,9 +421,7 @@ async fn an_answer_that_is_none_has_said_no_to_everybody() {
             side.backend.talk.say_raw(b"\xff\xfe\x01530 No\r\n").await;
             side.client.refused(421, "backend_nonsense").await;
         }
-        let mut client = stage.secured_client().await;
-        client.says("USER bob").await;
-        client.refused(421, "login_banned").await;
+        bob_is_banned(&stage).await;
         stage.counts("bans_total{kind=\"login\"}", 1).await;
     }
 }
