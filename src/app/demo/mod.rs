@@ -39,8 +39,8 @@ pub struct DemoOptions {
     /// Port for implicit FTPS.
     #[arg(long, value_name = "PORT", default_value_t = 2990)]
     implicit_port: u16,
-    /// Ports for data connections, like 50000-50019.
-    #[arg(long, value_name = "PORTS", default_value = "50000-50019", value_parser = ports)]
+    /// Ports for data connections, like 20000-20019: below those that outgoing connections take.
+    #[arg(long, value_name = "PORTS", default_value = "20000-20019", value_parser = ports)]
     passive_ports: RangeInclusive<u16>,
     /// Address and port of the metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9921")]
@@ -189,7 +189,7 @@ fn remedy(options: &DemoOptions, taken: &SocketAddr) -> String {
         "--implicit-port 0"
     } else {
         // Below those from which Linux takes ports for connections (`net.ipv4.ip_local_port_range`).
-        "--passive-ports 20000-20019, or others that are free"
+        "--passive-ports 21000-21019, or others that are free"
     };
     format!("\nGive it another one: {option}")
 }
@@ -233,7 +233,7 @@ mod tests {
         for (taken, option) in [
             ("127.0.0.1:2121", "--port"),
             ("127.0.0.1:2990", "--implicit-port"),
-            ("127.0.0.1:50007", "--passive-ports 20000-20019"),
+            ("127.0.0.1:50007", "--passive-ports 21000-21019"),
             ("127.0.0.1:9921", "--admin"),
         ] {
             assert!(remedy(&options, &taken.parse().unwrap()).contains(option), "{taken}");
